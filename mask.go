@@ -1,0 +1,47 @@
+package websocket
+
+// Masking (RFC 6455 section 5.3): XOR with a key of four octets.
+
+import (
+	"encoding/binary"
+	"math/bits"
+)
+
+// Mask masks or unmasks b in place (RFC 6455 section 5.3). offset is how many
+// octets of the payload came before b; the result is the offset of what follows,
+// modulo 4.
+func Mask(b []byte, key [4]byte, offset int) int {
+	next := (offset + len(b)) & 3
+	le := binary.LittleEndian
+	half := bits.RotateLeft32(le.Uint32(key[:]), -8*(offset&3))
+	if len(b) < 8 {
+		for i := range b {
+			b[i] ^= byte(half)
+			half = bits.RotateLeft32(half, -8)
+		}
+		return next
+	}
+	word := uint64(half)<<32 | uint64(half)
+	// The last eight octets overlap those of the last turn of the loop, so they
+	// are masked before and stored after it.
+	end := b[len(b)-8:]
+	last := le.Uint64(end) ^ bits.RotateLeft64(word, -8*(len(b)&3))
+	for len(b) >= 64 {
+		p := b[:64:64]
+		le.PutUint64(p[0:8], le.Uint64(p[0:8])^word)
+		le.PutUint64(p[8:16], le.Uint64(p[8:16])^word)
+		le.PutUint64(p[16:24], le.Uint64(p[16:24])^word)
+		le.PutUint64(p[24:32], le.Uint64(p[24:32])^word)
+		le.PutUint64(p[32:40], le.Uint64(p[32:40])^word)
+		le.PutUint64(p[40:48], le.Uint64(p[40:48])^word)
+		le.PutUint64(p[48:56], le.Uint64(p[48:56])^word)
+		le.PutUint64(p[56:64], le.Uint64(p[56:64])^word)
+		b = b[64:]
+	}
+	for len(b) >= 8 {
+		le.PutUint64(b, le.Uint64(b)^word)
+		b = b[8:]
+	}
+	le.PutUint64(end, last)
+	return next
+}
