@@ -1,0 +1,378 @@
+package websocket
+
+// A connection: who may read and write when, contexts, deadlines, messages.
+// What ends a connection is in conn_close.go, Ping, Pong and keepalive are in
+// conn_ping.go, turns and contexts in conn_turn.go.
+
+import (
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"math"
+	"net"
+	"os"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Conn is a WebSocket connection (RFC 6455). Every method may be called from any
+// goroutine at any time: readers take turns, and each message goes to one of
+// them; writers take turns, and each message leaves whole.
+//
+// Someone has to read, or Pings are not answered and the peer's Close is not
+// seen: where no data is expected, CloseRead does that. A connection must be
+// ended by Close or CloseNow, unless a Read or Write has reported its end.
+type Conn struct {
+	// mu guards facts and is never held across I/O. What is held across I/O are
+	// turns: reading (of octets), sending (of a message) and framing (writing
+	// frames), which are taken in that order, each for as long as it is needed:
+	// a Ping is answered between two fragments, by taking framing only. The
+	// reader never waits for framing. Facts are stored (Close was sent, the
+	// cause of the end), phases are derived from them. Fields without a guard
+	// are constant.
+	mu      sync.Mutex
+	reading turn
+	sending turn
+	framing turn
+
+	rwc    io.ReadWriteCloser
+	conn   net.Conn // rwc, if it has deadlines; else nil
+	limits *limits
+	r      reader // guarded by reading
+	w      writer // guarded by framing
+
+	cause     error    // why the connection is over; nil while it is not; guarded by mu
+	told      bool     // a call has returned cause; guarded by mu
+	broken    error    // why nothing can be written any more; nil while it can; guarded by mu
+	closing   *closing // nil until the end has begun; guarded by mu
+	closeSent bool     // nothing may be written any more; guarded by mu
+	closeRcvd bool     // nothing may be read any more; guarded by mu
+	cutOff    bool     // rwc was closed; guarded by mu
+
+	life         *life  // made on first use; guarded by mu
+	readWatch    *watch // the context of the last read that had one; guarded by mu
+	writeWatch   *watch // the same of writes; guarded by mu
+	readStopped  bool   // the read deadline was set to end a read; guarded by mu
+	readIsClosed bool   // CloseRead was called; guarded by mu
+
+	readDeadline time.Duration  // that wakes a read for keepalive, by monotonic; 0: none; guarded by reading
+	waitsFrom    time.Duration  // when the read began, where r can't look without waiting; guarded by reading
+	openReader   *MessageReader // that has the open message; guarded by reading
+
+	ping pingState // guarded by mu
+
+	queue        queue     // guarded by mu
+	draining     bool      // a goroutine is there that drains queue; guarded by mu
+	queueWriting bool      // the frames being written are of queue; guarded by mu
+	deflater     *deflater // made on first use; guarded by sending
+	fragmenting  bool      // a MessageWriter has begun a message; guarded by framing
+
+	sent        uint32 // counts what MessageWriters have written; guarded by mu
+	subprotocol string
+	remote      net.Addr // where conn is nil
+	local       net.Addr
+	value       any // guarded by mu
+}
+
+// limits are what a connection may cost: Options, resolved. Shared by
+// connections, so constant.
+type limits struct {
+	readLimit    int64         // octets of a message
+	maxFragments int           // frames of a message
+	writeTimeout time.Duration // 0: none; so for all that follow
+	closeTimeout time.Duration
+	keepAlive    time.Duration
+	pongTimeout  time.Duration
+	sendLimit    int64 // octets that may be queued
+}
+
+// config is what a connection is made of.
+type config struct {
+	rwc         io.ReadWriteCloser // after the opening handshake; a net.Conn where there is one
+	client      bool
+	ahead       []byte // octets that came right behind the handshake
+	subprotocol string
+	limits      *limits
+	deflate     *deflateParams // nil: no compression was agreed
+	remote      net.Addr       // where rwc is no net.Conn
+	local       net.Addr
+}
+
+func newConn(cfg config) *Conn {
+	c := &Conn{
+		rwc:         cfg.rwc,
+		limits:      cfg.limits,
+		subprotocol: cfg.subprotocol,
+		remote:      cfg.remote,
+		local:       cfg.local,
+	}
+	c.conn, _ = cfg.rwc.(net.Conn)
+	c.r.init(cfg.rwc, cfg.ahead)
+	c.r.control = c.controlFrame
+	c.r.limit.Store(cfg.limits.readLimit)
+	c.r.frames, c.r.deflate = cfg.limits.maxFragments, cfg.deflate
+	c.r.seq = sequence{masked: !cfg.client, deflate: cfg.deflate != nil}
+	c.r.src.last.Store(int64(monotonic()))
+	c.w.init(cfg.rwc)
+	c.w.client, c.w.timeout = cfg.client, cfg.limits.writeTimeout
+	c.startKeepAlive()
+	return c
+}
+
+var (
+	// ErrReaderOpen says that a MessageReader has delivered octets of a message
+	// whose end it has not reached: the message can be finished only by it. Read
+	// it to io.EOF, or call its Discard.
+	ErrReaderOpen = errors.New("websocket: a MessageReader has begun this message: read it to io.EOF or call its Discard")
+
+	errReadClosed = errors.New("websocket: CloseRead was called, so nothing can be read")
+	errNilContext = errors.New("websocket: nil context: pass context.Background()")
+)
+
+// Message is a whole message.
+type Message struct {
+	Type MessageType
+	Data []byte
+}
+
+// Read returns the next message whole, in a slice of its own. It answers Pings
+// and the peer's Close on the way (RFC 6455 section 6.2).
+//
+// If ctx ends first, the error is errors.Is(err, ctx.Err()), and nothing is lost:
+// the next read goes on in the middle of the message. (Only a stream without
+// deadlines, such as HTTP/2, is closed by that.) Every other error means that the
+// connection is over: a *CloseError where the peer has closed it, a *ProtocolError
+// where it broke a rule, ErrTooBig, io.ErrUnexpectedEOF where the stream ended
+// without a Close frame, and net.ErrClosed after a Close of our own. The
+// exception is ErrReaderOpen.
+func (c *Conn) Read(ctx context.Context) (MessageType, []byte, error) {
+	return c.ReadAppend(ctx, nil)
+}
+
+// ReadAppend is Read, but appends the message to b. It allocates nothing where the
+// message fits behind len(b). On error it returns b as it was.
+func (c *Conn) ReadAppend(ctx context.Context, b []byte) (MessageType, []byte, error) {
+	if err := c.lockRead(ctx); err != nil {
+		return 0, b, err
+	}
+	typ, out, err := c.readMessage(ctx, b)
+	c.unlockRead()
+	return typ, out, err
+}
+
+// readMessage reads a message with the reading turn taken.
+func (c *Conn) readMessage(ctx context.Context, b []byte) (MessageType, []byte, error) {
+	if err := c.takeOver(); err != nil {
+		return 0, b, err
+	}
+	out := b
+	for {
+		typ, err := c.r.next()
+		if err == nil {
+			out, err = c.r.appendMessage(out)
+		}
+		if err == nil {
+			return typ, out, nil
+		}
+		if err = c.readPaused(ctx, err); err != nil {
+			c.keep(b, out)
+			return 0, b, err
+		}
+	}
+}
+
+// keep keeps the octets that an interrupted read has put behind b for the next
+// read. Where b has no memory of its own, they stay where they are.
+func (c *Conn) keep(b, out []byte) {
+	switch p := out[len(b):]; {
+	case len(p) == 0:
+	case cap(b) == 0:
+		c.r.save(p)
+	default:
+		c.r.save(slices.Clone(p))
+	}
+}
+
+// takeOver makes the open message, if there is one, the caller's. Of a message
+// of which its MessageReader has delivered nothing yet, nothing would be missing.
+func (c *Conn) takeOver() error {
+	if m := c.openReader; m != nil {
+		if m.delivered {
+			return ErrReaderOpen
+		}
+		c.openReader = nil
+	}
+	return nil
+}
+
+// Messages iterates over the messages that arrive, each in a slice of its own.
+// The last pair has an error, as Read would return it, and no message. Leaving
+// the loop early leaves the connection open.
+func (c *Conn) Messages(ctx context.Context) iter.Seq2[Message, error] {
+	return func(yield func(Message, error) bool) {
+		for {
+			typ, data, err := c.Read(ctx)
+			if !yield(Message{typ, data}, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// readPaused is what an error of the reader comes to: nil to go on reading.
+func (c *Conn) readPaused(ctx context.Context, err error) error {
+	waited := errors.Is(err, os.ErrDeadlineExceeded) && c.conn != nil
+	if !waited && err != errWouldBlock {
+		return c.readFailed(err)
+	}
+	c.mu.Lock()
+	stopped := c.readStopped
+	ended := c.errLocked()
+	c.mu.Unlock()
+	switch {
+	case ended != nil:
+		return ended
+	case stopped:
+		return contextError("read", ctx)
+	}
+	if err := c.keepAlive(!waited); err != nil {
+		return c.readFailed(err)
+	}
+	return nil
+}
+
+// Write sends data as one message in one frame (RFC 6455 section 5.6). It returns
+// once all of it was given to the network; data is not kept and not changed. What
+// was queued by Send before goes first.
+//
+// If ctx ends while Write waits for its turn, or on TCP before the first octet is
+// out, the error is errors.Is(err, ctx.Err()) and the connection is as it was;
+// later, the connection ends. A peer that takes nothing for Options.WriteTimeout
+// ends it too. Text that is not UTF-8 is an error, and nothing is sent.
+func (c *Conn) Write(ctx context.Context, typ MessageType, data []byte) error {
+	if err := checkMessage(typ, data); err != nil {
+		return err
+	}
+	if err := c.lockSending(ctx); err != nil {
+		return err
+	}
+	h, out := c.compress(Header{Fin: true, Opcode: Opcode(typ)}, data)
+	err := c.lockFrame(ctx)
+	if err == nil {
+		err = c.writeFrame(ctx, h, out.octets)
+		c.unlockFrame()
+	}
+	if err != nil && h.Rsv1 {
+		c.deflater.forget() // the peer did not get what the window is made of
+	}
+	out.free()
+	c.releaseTurn(&c.sending)
+	return err
+}
+
+// writeFrame writes a frame with the framing turn taken.
+func (c *Conn) writeFrame(ctx context.Context, h Header, p []byte) error {
+	h.Length = int64(len(p))
+	if n, err := c.w.frame(h, p); err != nil {
+		return c.writeFailed(ctx, n > 0, err)
+	}
+	return nil
+}
+
+// outgoing is a payload as it leaves.
+type outgoing struct {
+	octets []byte
+	buf    *[]byte // of the pool, where octets were compressed; else nil
+}
+
+var outputs = sync.Pool{New: func() any { return new([]byte) }}
+
+// maxPooledOutput is how many octets a buffer may have that is kept for others.
+const maxPooledOutput = 1 << 20
+
+func (o outgoing) free() {
+	if o.buf != nil && cap(*o.buf) <= maxPooledOutput {
+		outputs.Put(o.buf)
+	}
+}
+
+// compress makes the payload of a message's only frame, compressed where that was
+// agreed and pays. The sending turn is taken, so that messages are compressed in
+// the order in which they leave (RFC 7692 section 7.2.1).
+func (c *Conn) compress(h Header, p []byte) (Header, outgoing) {
+	params := c.r.deflate
+	if params == nil || len(p) < params.threshold {
+		return h, outgoing{octets: p}
+	}
+	buf := outputs.Get().(*[]byte)
+	b, ok := c.compressor().message((*buf)[:0], p)
+	*buf = b[:0]
+	if !ok {
+		outgoing{buf: buf}.free()
+		return h, outgoing{octets: p}
+	}
+	h.Rsv1 = true
+	return h, outgoing{b, buf}
+}
+
+// compressor makes the deflater on first use. The sending turn is taken.
+func (c *Conn) compressor() *deflater {
+	if c.deflater == nil {
+		c.deflater = newDeflater(c.r.deflate)
+	}
+	return c.deflater
+}
+
+// Context returns a context that ends when the connection is over; context.Cause
+// then says why. It has no values and no deadline.
+func (c *Conn) Context() context.Context { return (*connContext)(c) }
+
+// SetReadLimit sets how many octets a message may have after decompression, from
+// the next frame on that is read. n <= 0 means no limit. The default is
+// Options.ReadLimit.
+func (c *Conn) SetReadLimit(n int64) {
+	if n <= 0 {
+		n = math.MaxInt
+	}
+	c.r.limit.Store(n)
+}
+
+// Subprotocol returns the subprotocol that was agreed, or "" (RFC 6455 section 1.9).
+func (c *Conn) Subprotocol() string { return c.subprotocol }
+
+// RemoteAddr returns the peer's address, or nil where it is not known.
+func (c *Conn) RemoteAddr() net.Addr {
+	if c.conn != nil {
+		return c.conn.RemoteAddr()
+	}
+	return c.remote
+}
+
+// LocalAddr returns our own address, or nil where it is not known.
+func (c *Conn) LocalAddr() net.Addr {
+	if c.conn != nil {
+		return c.conn.LocalAddr()
+	}
+	return c.local
+}
+
+// Underlying returns the connection below, for its TLS state and socket options.
+// Reading, writing, deadlines and closing are ours. It is nil where there is no
+// net.Conn, as over HTTP/2.
+func (c *Conn) Underlying() net.Conn { return c.conn }
+
+// SetValue keeps v with the connection, for the application.
+func (c *Conn) SetValue(v any) {
+	c.mu.Lock()
+	c.value = v
+	c.mu.Unlock()
+}
+
+// Value returns what SetValue was last given, or nil.
+func (c *Conn) Value() any {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.value
+}

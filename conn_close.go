@@ -1,0 +1,525 @@
+package websocket
+
+// How a connection ends (RFC 6455 section 7): by a Close of our own, by the
+// peer's, by failing, or by being cut off.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"os"
+	"time"
+)
+
+const (
+	// drainLimit is how many octets are read and discarded, at most, of a peer
+	// that goes on sending after our Close frame.
+	drainLimit = 64 << 20
+	// drainPause is how long a peer may pause there on a stream that can't be
+	// half-closed: it is not told that we are done, so it may never end.
+	drainPause = 250 * time.Millisecond
+	// answerPatience is how long a read waits for the Close frame that it owes,
+	// where it can't write without waiting: else a program that ends with the
+	// read's error would often end before the frame is out. A failed write
+	// waits as long for a reader that is about to find out why.
+	answerPatience = 100 * time.Millisecond
+)
+
+var errCloseTimeout = errors.New("websocket: the closing handshake took longer than CloseTimeout")
+
+// errClosed is what calls get after a Close or CloseNow of our own.
+var errClosed error = &closedError{}
+
+// closedError says that the connection was over before the call.
+type closedError struct{ cause error } // nil: we have closed it
+
+func (e *closedError) Error() string {
+	if e.cause == nil {
+		return "websocket: use of closed connection"
+	}
+	return "websocket: use of closed connection: " + e.cause.Error()
+}
+
+func (e *closedError) Unwrap() []error {
+	if e.cause == nil {
+		return []error{net.ErrClosed}
+	}
+	return []error{net.ErrClosed, e.cause}
+}
+
+// closing is the end of a connection while it lasts.
+type closing struct {
+	own   bool          // Close was called, so the peer's Close is still to come
+	frame []byte        // our Close frame, or what is left of it to be written; guarded by framing
+	timer *time.Timer   // cuts the connection off after CloseTimeout; nil: never
+	sent  chan struct{} // closed when our Close frame is out, or can't be
+	cut   chan struct{} // closed when the stream is
+	done  chan struct{} // closed when all is over
+
+	failure error // what kept an own closing from its end; nil: nothing; guarded by Conn.mu
+	err     error // the result of Close; constant once done is closed
+}
+
+// Close performs the closing handshake (RFC 6455 section 7.1.2): it sends what is
+// queued and a Close frame with code and reason, waits for the peer's, discarding
+// messages, and ends the TCP connection. All of it together takes at most
+// Options.CloseTimeout. It returns nil once both Close frames have passed, also
+// where it was the peer who began. A second Close waits for the first and returns
+// its result.
+//
+// code is 1000 to 1003, 1007 to 1014 or 3000 to 4999, or 1005 for a Close frame
+// without a code (section 7.4). reason is UTF-8; what is over 123 octets is cut
+// off. Anything else is an error and changes nothing.
+func (c *Conn) Close(code StatusCode, reason string) error {
+	if err := checkClose(code, reason); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	switch cl := c.closing; {
+	case cl != nil:
+		c.mu.Unlock()
+		<-cl.done
+		return cl.err
+	case c.cause != nil:
+		defer c.mu.Unlock()
+		return c.errLocked()
+	}
+	cl := c.beginClosing(errClosed, code, reason)
+	cl.own = true
+	c.mu.Unlock()
+	c.proclaim()
+	c.conclude(cl)
+	return cl.err
+}
+
+// CloseNow ends the connection without a closing handshake: the peer sees an
+// abnormal closure (1006, RFC 6455 section 7.1.5), unless our Close frame is out
+// already. It waits for nothing. On a connection that is over it does nothing.
+// It returns nil.
+func (c *Conn) CloseNow() error {
+	c.cut(errClosed)
+	return nil
+}
+
+// beginClosing makes the connection be over with cause, makes the Close frame and
+// starts the one clock that everything up to TCP's end has to keep to. Called
+// with c.mu held, where the connection is not over yet.
+func (c *Conn) beginClosing(cause error, code StatusCode, reason string) *closing {
+	payload := appendClosePayload(nil, code, reason)
+	h := Header{Fin: true, Opcode: OpClose, Length: int64(len(payload))}
+	cl := &closing{
+		frame: c.w.appendFrame(nil, h, payload),
+		sent:  make(chan struct{}),
+		cut:   make(chan struct{}),
+		done:  make(chan struct{}),
+	}
+	if c.limits.closeTimeout > 0 {
+		cl.timer = time.AfterFunc(c.limits.closeTimeout, func() { c.cut(errCloseTimeout) })
+	}
+	c.cause, c.closing = cause, cl
+	return cl
+}
+
+// conclude carries a closing through to the end.
+func (c *Conn) conclude(cl *closing) {
+	err := c.sendClose(cl)
+	close(cl.sent)
+	if c.takeTurn(&c.reading, cl.cut) {
+		if cl.own {
+			c.awaitClose(cl)
+		}
+		if err == nil {
+			c.endStream()
+		}
+		c.r.release()
+		c.releaseTurn(&c.reading)
+	}
+	c.cut(errClosed)
+	cl.err = c.closeResult(cl, err)
+	close(cl.done)
+}
+
+// closeResult is what Close returns: nil once both Close frames have passed.
+func (c *Conn) closeResult(cl *closing, sendErr error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.closeRcvd && sendErr == nil:
+		return nil
+	case cl.failure != nil:
+		return cl.failure
+	case sendErr != nil:
+		return fmt.Errorf("websocket: close: %w", sendErr)
+	}
+	return &closedError{c.cause}
+}
+
+// sendClose writes our Close frame, behind the frame that is being written and
+// what is queued. After it nothing is written (RFC 6455 section 5.5.1).
+func (c *Conn) sendClose(cl *closing) error {
+	c.mu.Lock()
+	if begun := c.closeSent; !begun { // else answerAtOnce has left the framing turn to us
+		if c.wait(&c.framing, context.Background(), cl.cut) != nil {
+			defer c.mu.Unlock()
+			return c.cause
+		}
+	}
+	c.closeSent = true
+	err := c.broken
+	c.mu.Unlock()
+	defer c.releaseTurn(&c.framing)
+	if err == nil {
+		err = c.flushQueue()
+	}
+	if err == nil && len(cl.frame) > 0 {
+		_, err = c.w.write(cl.frame)
+	}
+	return err
+}
+
+// flushQueue writes what was queued before a Close of our own, with the framing
+// turn taken. Inside a fragmented message there is no place for it.
+func (c *Conn) flushQueue() error {
+	c.mu.Lock()
+	messages := c.queue.take()
+	lost := c.cause != errClosed || c.fragmenting
+	c.mu.Unlock()
+	if lost {
+		return nil
+	}
+	return c.writeQueued(messages)
+}
+
+// answerAtOnce writes the Close frame where that needs no waiting. Where it got
+// the framing turn, it leaves it to conclude.
+func (c *Conn) answerAtOnce(cl *closing) {
+	c.mu.Lock()
+	free := c.w.raw.isRaw() && !c.framing.held && c.broken == nil
+	if free {
+		c.framing.held, c.closeSent = true, true
+	}
+	c.mu.Unlock()
+	if free {
+		n, _ := c.w.tryWrite(cl.frame) // an error shows again when the rest is written
+		cl.frame = cl.frame[n:]
+	}
+}
+
+// awaitClose reads up to the peer's Close frame with the reading turn taken.
+// Messages are discarded, whatever their size.
+func (c *Conn) awaitClose(cl *closing) {
+	c.mu.Lock()
+	over := c.closeRcvd || cl.failure != nil
+	if !over {
+		c.clearReadDeadline()
+	}
+	c.mu.Unlock()
+	if over {
+		return
+	}
+	c.r.src.raw.noWait = false
+	c.r.limit.Store(math.MaxInt64)
+	c.r.frames = math.MaxInt
+	buf := takeBuffer()
+	defer buf.free()
+	var err error
+	for err == nil {
+		if _, err = c.r.next(); err != nil {
+			break
+		}
+		for err == nil {
+			_, err = c.r.read(buf[:])
+		}
+		if err == io.EOF { // of the message, never of the stream
+			err = nil
+		}
+	}
+	_ = c.readFailed(err)
+}
+
+// endStream ends TCP in such a way that the peer sees our Close frame: closing a
+// socket with unread octets would send a reset that destroys it. The server ends
+// first, the client waits for that (RFC 6455 section 7.1.1). The reading turn is
+// taken.
+func (c *Conn) endStream() {
+	c.mu.Lock()
+	clean := c.closeRcvd
+	over := c.cutOff
+	if !over {
+		c.clearReadDeadline()
+	}
+	c.mu.Unlock()
+	half, ok := c.rwc.(interface{ CloseWrite() error })
+	if over || clean && !ok {
+		return
+	}
+	if ok && !(c.w.client && clean) && half.CloseWrite() != nil {
+		return
+	}
+	c.drain(!ok)
+}
+
+// drain reads to the end of the stream and discards what comes; where the peer
+// does not know that it is to end, only until it pauses.
+func (c *Conn) drain(untilPause bool) {
+	c.r.release()
+	c.r.src.raw.noWait = false
+	for n := 0; n < drainLimit; {
+		if untilPause && (c.conn == nil || c.conn.SetReadDeadline(time.Now().Add(drainPause)) != nil) {
+			return
+		}
+		buf, some, err := c.r.src.fill(0)
+		if err != nil {
+			return
+		}
+		buf.free()
+		n += some
+	}
+}
+
+// readFailed ends the connection for an error of the reader, and returns what the
+// call gets that has met it. The reading turn is taken.
+func (c *Conn) readFailed(err error) error {
+	var closed *CloseError
+	var broken *ProtocolError
+	switch {
+	case errors.As(err, &closed):
+		return c.fail(err, closed.Code, "")
+	case errors.As(err, &broken):
+		return c.fail(err, broken.Code, broken.Rule)
+	case errors.Is(err, ErrTooBig):
+		return c.fail(err, StatusMessageTooBig, "")
+	case err == io.ErrUnexpectedEOF:
+		return c.end(fmt.Errorf("websocket: stream ended without a Close frame: %w", err))
+	case errors.Is(err, errSilent):
+		return c.end(err)
+	}
+	return c.end(fmt.Errorf("websocket: stream ended without a Close frame: %w: %w", io.ErrUnexpectedEOF, err))
+}
+
+// fail fails the connection (RFC 6455 section 7.1.7) or answers the peer's Close:
+// both send a Close frame, and a goroutine that lives as long as TCP does sees to
+// the rest. It returns what the caller's caller gets.
+func (c *Conn) fail(err error, code StatusCode, reason string) error {
+	c.mu.Lock()
+	if c.cause != nil {
+		defer c.mu.Unlock()
+		if cl := c.closing; cl != nil && cl.failure == nil && !c.closeRcvd {
+			cl.failure = err
+		}
+		return c.errLocked()
+	}
+	cl := c.beginClosing(err, code, reason)
+	c.told = true
+	c.mu.Unlock()
+	c.answerAtOnce(cl)
+	go c.conclude(cl)
+	c.proclaim()
+	if !c.w.raw.isRaw() {
+		select {
+		case <-cl.sent:
+		case <-time.After(answerPatience):
+		}
+	}
+	return err
+}
+
+// end cuts the connection off for err and returns what the call gets that has met
+// it.
+func (c *Conn) end(err error) error {
+	c.mu.Lock()
+	if c.cause == nil {
+		c.cause, c.told = err, true
+	} else {
+		if cl := c.closing; cl != nil && cl.failure == nil {
+			cl.failure = err
+		}
+		err = c.errLocked()
+	}
+	c.mu.Unlock()
+	c.cut(err)
+	return err
+}
+
+// cut closes the stream; the connection is over, with cause if it was not before.
+// It waits for nothing.
+func (c *Conn) cut(cause error) {
+	c.mu.Lock()
+	if c.cutOff {
+		c.mu.Unlock()
+		return
+	}
+	c.cutOff = true
+	cl, idle := c.closing, !c.reading.held
+	c.reading.held = true
+	switch {
+	case c.cause == nil:
+		c.cause = cause
+	case cl != nil && cl.failure == nil:
+		cl.failure = cause
+	}
+	c.mu.Unlock()
+	c.closeStream()
+	if cl != nil {
+		if cl.timer != nil {
+			cl.timer.Stop()
+		}
+		close(cl.cut)
+	}
+	c.proclaim()
+	if idle {
+		c.r.release()
+		c.releaseTurn(&c.reading)
+	}
+}
+
+// closeStream closes the stream at once. TLS would wait for up to five seconds
+// until the peer takes its alert, so the connection below goes first; after an
+// orderly end, CloseWrite has sent the alert already.
+func (c *Conn) closeStream() {
+	if t, ok := c.rwc.(interface{ NetConn() net.Conn }); ok {
+		_ = t.NetConn().Close()
+	}
+	_ = c.rwc.Close() // nobody is left whom an error would help
+}
+
+// proclaim tells all who wait that the connection is over, and drops what was
+// registered with others' contexts.
+func (c *Conn) proclaim() {
+	c.mu.Lock()
+	cause, l, timer := c.cause, c.life, c.ping.timer
+	watches := [...]*watch{c.readWatch, c.writeWatch}
+	c.readWatch, c.writeWatch = nil, nil
+	c.mu.Unlock()
+	if l != nil {
+		l.cancel(cause)
+	}
+	if timer != nil {
+		timer.Stop()
+	}
+	for _, w := range watches {
+		if w != nil && w.stop != nil {
+			w.stop()
+		}
+	}
+}
+
+// writeFailed is what an error of the writer comes to. sent says whether octets
+// of the frame are out: then it can't be taken back. The framing turn is taken.
+func (c *Conn) writeFailed(ctx context.Context, sent bool, err error) error {
+	stopped := c.w.halted.Load()
+	if stopped && !sent && c.w.raw.isRaw() {
+		return contextError("write", ctx)
+	}
+	c.mu.Lock()
+	if c.broken == nil {
+		c.broken = err
+	}
+	ended := c.errLocked()
+	c.mu.Unlock()
+	switch {
+	case ended != nil:
+		return ended
+	case stopped:
+		return c.end(fmt.Errorf("websocket: write ended in the middle of a frame, and with it the connection: %w", ctx.Err()))
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return c.end(fmt.Errorf("websocket: peer took nothing for WriteTimeout: %w", err))
+	}
+	return c.writeBroken(err)
+}
+
+// writeBroken is what becomes of a connection that can't be written any more: the
+// reason may be a Close frame of the peer that waits to be read. Messages that
+// wait there are left to those who read.
+func (c *Conn) writeBroken(err error) error {
+	c.mu.Lock()
+	over := c.over()
+	look := !c.reading.held
+	c.reading.held = true
+	c.mu.Unlock()
+	if look {
+		c.lookForClose()
+		c.unlockRead()
+	} else {
+		select {
+		case <-over:
+		case <-time.After(answerPatience):
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if ended := c.errLocked(); ended != nil {
+		return ended
+	}
+	return fmt.Errorf("websocket: write: %w", err)
+}
+
+// lookForClose reads control frames that have arrived, with the reading turn
+// taken.
+func (c *Conn) lookForClose() {
+	c.r.src.raw.noWait = true
+	if c.conn != nil {
+		c.readDeadline = 0
+		_ = c.conn.SetReadDeadline(time.Now().Add(lookPause)) // if that fails, so does reading
+	}
+	_, err := c.r.next()
+	c.r.src.raw.noWait = false
+	if err == nil || err == errWouldBlock || errors.Is(err, os.ErrDeadlineExceeded) {
+		return
+	}
+	_ = c.readFailed(err)
+}
+
+// errLocked is the error of a call on a connection that is over, else nil: first
+// the cause, and only it, then what says that it was over before the call. Called
+// with c.mu held.
+func (c *Conn) errLocked() error {
+	switch {
+	case c.cause == nil:
+		return nil
+	case c.cause == errClosed:
+		return errClosed
+	case !c.told:
+		c.told = true
+		return c.cause
+	}
+	return &closedError{c.cause}
+}
+
+// CloseRead says that no data is expected from the peer: one goroutine, which
+// lives as long as the connection, answers control frames, and a data message
+// ends the connection with 1008. Reads fail from then on. Context tells when the
+// connection is over.
+func (c *Conn) CloseRead() {
+	c.mu.Lock()
+	done := c.readIsClosed || c.cause != nil
+	c.readIsClosed = true
+	over := c.over()
+	c.mu.Unlock()
+	if !done {
+		go c.refuseMessages(over)
+	}
+}
+
+// refuseMessages reads control frames until a message or the end comes.
+func (c *Conn) refuseMessages(over <-chan struct{}) {
+	if !c.takeTurn(&c.reading, over) {
+		return
+	}
+	c.startWaiting()
+	err := c.takeOver()
+	for err == nil {
+		_, next := c.r.next()
+		if next == nil {
+			break
+		}
+		err = c.readPaused(context.Background(), next)
+	}
+	c.unlockRead()
+	if err == nil || err == ErrReaderOpen {
+		_ = c.Close(StatusPolicyViolation, "no messages are expected") // Context tells how it ended
+	}
+}

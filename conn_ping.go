@@ -1,0 +1,392 @@
+package websocket
+
+// Pings, Pongs and keepalive (RFC 6455 sections 5.5.2 and 5.5.3).
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"time"
+)
+
+const (
+	// owedLimit is how many octets of control frames may wait for a peer that
+	// takes nothing. It is more than one read can ask for.
+	owedLimit = 16 << 10
+	// lookPause is how long a stream is waited for that can't be asked whether
+	// octets are there.
+	lookPause = 10 * time.Millisecond
+)
+
+var errSilent = fmt.Errorf("websocket: peer is silent: no octet for KeepAlive, nor for PongTimeout after a Ping: %w", os.ErrDeadlineExceeded)
+
+// pingState is what Pings and Pongs leave behind. Guarded by Conn.mu.
+type pingState struct {
+	number  uint64    // of the last Ping that we have sent
+	waiting *pingWait // calls of Ping, the latest first
+
+	owed     []byte // control frames to be written: opcode, length and payload of each
+	lastOwed int    // where the last of them begins
+	paying   bool   // a goroutine is there that writes them
+	asking   bool   // keepalive's Ping is not written whole yet
+
+	asked    time.Duration // when keepalive's last Ping was, by monotonic; 0: none
+	progress uint32        // Conn.w.progress at that time
+	timer    *time.Timer   // for keepalive, where reads have no deadlines; else nil
+}
+
+// pingWait is a call of Ping.
+type pingWait struct {
+	number uint64
+	pong   chan struct{}
+	at     time.Duration // when the Pong came; constant once pong is closed
+	next   *pingWait
+}
+
+// Ping sends a Ping and returns the time until the Pong (RFC 6455 section 5.5.2).
+// Someone has to be reading, or the Pong is never seen. If ctx ends first, the
+// connection is as it was.
+func (c *Conn) Ping(ctx context.Context) (time.Duration, error) {
+	if err := c.lockFrame(ctx); err != nil {
+		return 0, err
+	}
+	c.mu.Lock()
+	c.ping.number++
+	w := &pingWait{number: c.ping.number, pong: make(chan struct{}), next: c.ping.waiting}
+	c.ping.waiting = w
+	over := c.over()
+	c.mu.Unlock()
+	begun := monotonic()
+	p := binary.BigEndian.AppendUint64(nil, w.number)
+	err := c.writeFrame(ctx, Header{Fin: true, Opcode: OpPing}, p)
+	c.unlockFrame()
+	if err == nil {
+		select {
+		case <-w.pong:
+			return w.at - begun, nil
+		case <-ctx.Done():
+			err = contextError("ping", ctx)
+		case <-over:
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ping.forget(w)
+	if err == nil {
+		err = c.errLocked()
+	}
+	return 0, err
+}
+
+func (p *pingState) forget(w *pingWait) {
+	for at := &p.waiting; *at != nil; at = &(*at).next {
+		if *at == w {
+			*at = w.next
+			return
+		}
+	}
+}
+
+// controlFrame handles a control frame of the peer, in the middle of a read. It
+// waits for nothing.
+func (c *Conn) controlFrame(op Opcode, payload []byte) error {
+	switch op {
+	case OpPing:
+		c.sendControl(OpPong, payload)
+	case OpPong:
+		c.ponged(payload)
+	case OpClose:
+		closed, err := parseClosePayload(payload)
+		if err != nil {
+			return err
+		}
+		c.mu.Lock()
+		c.closeRcvd = true
+		c.mu.Unlock()
+		return closed
+	}
+	return nil
+}
+
+// ponged wakes the calls of Ping that a Pong answers: that one, and those before
+// it, whose Pongs the peer may have left out (RFC 6455 section 5.5.3). A Pong that
+// was not asked for answers none.
+func (c *Conn) ponged(payload []byte) {
+	if len(payload) != 8 {
+		return
+	}
+	number, now := binary.BigEndian.Uint64(payload), monotonic()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	at := &c.ping.waiting
+	for *at != nil && (*at).number > number {
+		at = &(*at).next
+	}
+	for w := *at; w != nil; w = w.next {
+		w.at = now
+		close(w.pong)
+	}
+	*at = nil
+}
+
+// sendControl writes a Ping or a Pong without waiting: at once if that is
+// possible, else by a goroutine that lives until it is written.
+func (c *Conn) sendControl(op Opcode, payload []byte) {
+	c.mu.Lock()
+	if c.closeSent || c.broken != nil {
+		c.mu.Unlock()
+		return
+	}
+	if op == OpPing {
+		c.ping.asking = true
+	}
+	if c.w.raw.isRaw() && !c.framing.held {
+		c.framing.held = true
+		c.mu.Unlock()
+		c.tryControl(op, payload)
+		return
+	}
+	c.ping.owe(op, payload)
+	if !c.ping.paying {
+		c.ping.paying = true
+		var turn *waiter
+		if c.framing.held {
+			turn = c.framing.queueFirst()
+		}
+		c.framing.held = true
+		go c.pay(turn, c.over())
+	}
+	c.mu.Unlock()
+}
+
+// owe puts a control frame to those that are to be written. Where they are too
+// many, because the peer takes nothing, it replaces the latest.
+func (p *pingState) owe(op Opcode, payload []byte) {
+	if len(p.owed)+2+len(payload) > owedLimit {
+		p.owed = p.owed[:p.lastOwed]
+	}
+	p.lastOwed = len(p.owed)
+	p.owed = append(append(p.owed, byte(op), byte(len(payload))), payload...)
+}
+
+// tryControl writes a control frame with the framing turn taken. What does not
+// leave at once is left, with the turn, to a goroutine.
+func (c *Conn) tryControl(op Opcode, payload []byte) {
+	f := plans.Get().(*plan)
+	b := c.w.appendFrame(f.buf[:0], Header{Fin: true, Opcode: op, Length: int64(len(payload))}, payload)
+	n, err := c.w.tryWrite(b)
+	if n == len(b) {
+		c.paid(op == OpPing)
+		c.unlockFrame()
+	} else {
+		rest := append([]byte(nil), b[n:]...)
+		c.mu.Lock()
+		c.ping.paying = true
+		c.mu.Unlock()
+		go func() {
+			if err == nil {
+				_, err = c.w.write(rest)
+			}
+			c.payRest(op == OpPing, err)
+		}()
+	}
+	plans.Put(f)
+}
+
+// pay waits for the framing turn, where it has to, and writes what is owed.
+func (c *Conn) pay(turn *waiter, over <-chan struct{}) {
+	if turn != nil {
+		select {
+		case <-turn.ready:
+		case <-over:
+			c.mu.Lock()
+			c.framing.leave(turn)
+			c.mu.Unlock()
+			return
+		}
+	}
+	c.payRest(false, nil)
+}
+
+// payRest writes what is owed until nothing is, with the framing turn taken. err
+// is that of a write before, and asked says whether that was keepalive's Ping.
+func (c *Conn) payRest(asked bool, err error) {
+	var b []byte
+	for err == nil {
+		c.paid(asked)
+		c.mu.Lock()
+		owed := c.ping.owed
+		c.ping.owed = nil
+		c.ping.paying = len(owed) > 0
+		over := c.closeSent || c.broken != nil
+		c.mu.Unlock()
+		if len(owed) == 0 || over {
+			break
+		}
+		b, asked = c.appendOwed(b[:0], owed)
+		_, err = c.w.write(b)
+	}
+	if err != nil {
+		_ = c.writeFailed(context.Background(), true, err) // the next call gets it
+	}
+	c.unlockFrame()
+}
+
+// appendOwed appends the frames that are owed to b, and says whether keepalive's
+// Ping is among them.
+func (c *Conn) appendOwed(b, owed []byte) (frames []byte, asked bool) {
+	for len(owed) > 0 {
+		op, n := Opcode(owed[0]), int(owed[1])
+		b = c.w.appendFrame(b, Header{Fin: true, Opcode: op, Length: int64(n)}, owed[2:2+n])
+		asked = asked || op == OpPing
+		owed = owed[2+n:]
+	}
+	return b, asked
+}
+
+// paid takes note that keepalive's Ping was written whole, if it was that.
+func (c *Conn) paid(asked bool) {
+	if !asked {
+		return
+	}
+	c.mu.Lock()
+	c.ping.asking, c.ping.asked, c.ping.progress = false, monotonic(), c.w.progress.Load()
+	c.mu.Unlock()
+}
+
+// startKeepAlive makes the timer for a stream whose reads have no deadlines.
+func (c *Conn) startKeepAlive() {
+	if c.limits.keepAlive > 0 && c.conn == nil {
+		c.mu.Lock()
+		c.ping.timer = time.AfterFunc(c.limits.keepAlive, c.tick)
+		c.mu.Unlock()
+	}
+}
+
+// tick is keepalive where a read can't be woken: it takes the time of the last
+// octet for the whole truth.
+func (c *Conn) tick() {
+	c.mu.Lock()
+	waiting, over := c.reading.held, c.cause != nil
+	c.mu.Unlock()
+	if over {
+		return
+	}
+	now := monotonic()
+	next := now + c.limits.keepAlive
+	if waiting {
+		var err error
+		if next, err = c.probe(now); err != nil {
+			_ = c.end(err) // the read that waits gets it
+			return
+		}
+	}
+	c.mu.Lock()
+	if c.cause == nil {
+		c.ping.timer.Reset(next - now)
+	}
+	c.mu.Unlock()
+}
+
+// startWaiting makes a read wake up when keepalive is due, by its deadline. It
+// costs nothing as long as a deadline of an earlier read is set.
+func (c *Conn) startWaiting() {
+	if c.limits.keepAlive <= 0 || c.conn == nil {
+		return
+	}
+	if !c.r.src.raw.isRaw() {
+		c.waitsFrom = monotonic()
+	}
+	if c.readDeadline == 0 {
+		c.wakeAt(c.r.src.lastOctet() + c.limits.keepAlive)
+	}
+}
+
+// wakeAt sets the read deadline, unless the read has been stopped.
+func (c *Conn) wakeAt(at time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.readDeadline = at
+	if !c.readStopped {
+		_ = c.conn.SetReadDeadline(time.Now().Add(at - monotonic())) // if that fails, so does reading
+	}
+}
+
+// clearReadDeadline lets reads wait for ever. Called with c.mu held and the
+// reading turn taken.
+func (c *Conn) clearReadDeadline() {
+	c.readStopped, c.readDeadline = false, 0
+	if c.conn != nil {
+		_ = c.conn.SetReadDeadline(time.Time{}) // if that fails, so does reading
+	}
+}
+
+// keepAlive is called by a read whose deadline has passed, or who has seen that
+// nothing is there. It sends a Ping if one is due, and has errSilent if the peer
+// has not answered one. A deadline may have passed long before the read began,
+// with octets waiting, so only an empty stream counts.
+func (c *Conn) keepAlive(empty bool) error {
+	now := monotonic()
+	switch {
+	case c.limits.keepAlive <= 0: // somebody else has set a deadline
+		c.mu.Lock()
+		c.clearReadDeadline()
+		c.mu.Unlock()
+		return nil
+	case empty:
+		c.r.src.raw.noWait = false
+	case c.r.src.raw.isRaw():
+		c.r.src.raw.noWait = true
+		c.wakeAt(now + c.limits.keepAlive)
+		return nil
+	case c.readDeadline <= c.waitsFrom:
+		c.waitsFrom = now
+		c.wakeAt(now + lookPause)
+		return nil
+	}
+	next, err := c.probe(now)
+	if err == nil {
+		c.wakeAt(next)
+	}
+	return err
+}
+
+// probe judges a peer from whom nothing is there to be read. It returns when to
+// look again.
+func (c *Conn) probe(now time.Duration) (next time.Duration, err error) {
+	last := c.r.src.lastOctet()
+	patience := c.limits.pongTimeout
+	c.mu.Lock()
+	p := &c.ping
+	progress := c.w.progress.Load()
+	if p.asked > last && p.progress != progress {
+		p.asked, p.progress = now, progress // the peer takes octets, so it is there
+	}
+	asked := p.asked
+	switch {
+	case now < last+c.limits.keepAlive:
+		c.mu.Unlock()
+		return last + c.limits.keepAlive, nil
+	case p.asking: // WriteTimeout watches over that
+		c.mu.Unlock()
+		return now + c.limits.keepAlive, nil
+	case asked > last && patience > 0 && now < asked+patience:
+		c.mu.Unlock()
+		return asked + patience, nil
+	case asked > last && patience > 0:
+		c.mu.Unlock()
+		return 0, errSilent
+	case asked > last && now < asked+c.limits.keepAlive:
+		c.mu.Unlock()
+		return asked + c.limits.keepAlive, nil
+	}
+	p.number++
+	number := p.number
+	c.mu.Unlock()
+	c.sendControl(OpPing, binary.BigEndian.AppendUint64(nil, number))
+	if patience > 0 {
+		return now + patience, nil
+	}
+	return now + c.limits.keepAlive, nil
+}

@@ -1,0 +1,266 @@
+package websocket
+
+// Messages as streams: one that is read or written in pieces.
+
+import (
+	"context"
+	"errors"
+	"io"
+)
+
+var errReaderLost = errors.New("websocket: the message of this MessageReader went to another read, or its connection is over")
+
+// MessageReader reads one message as a stream. Its methods may be called from any
+// goroutine.
+type MessageReader struct {
+	c         *Conn
+	ctx       context.Context // guarded by c.mu
+	delivered bool            // Read has given octets; guarded by c.reading
+	err       error           // what ended the message: io.EOF if it is whole; guarded by c.reading
+}
+
+// Reader returns the type of the next message and a stream of its octets. ctx
+// holds for the Reads of the stream too; SetContext changes that.
+//
+// Once the stream has delivered octets, the message can be finished only by it:
+// other reads fail with ErrReaderOpen until it has returned io.EOF or was
+// discarded. Until then another read may take the message over. Errors are those
+// of Conn.Read.
+func (c *Conn) Reader(ctx context.Context) (MessageType, *MessageReader, error) {
+	if err := c.lockRead(ctx); err != nil {
+		return 0, nil, err
+	}
+	defer c.unlockRead()
+	if err := c.takeOver(); err != nil {
+		return 0, nil, err
+	}
+	for {
+		typ, err := c.r.next()
+		if err == nil {
+			c.openReader = &MessageReader{c: c, ctx: ctx}
+			return typ, c.openReader, nil
+		}
+		if err := c.readPaused(ctx, err); err != nil {
+			return 0, nil, err
+		}
+	}
+}
+
+// SetContext sets the context of the Reads that follow.
+func (m *MessageReader) SetContext(ctx context.Context) {
+	m.c.mu.Lock()
+	m.ctx = ctx
+	m.c.mu.Unlock()
+}
+
+// Read reads up to len(p) octets of the message. It returns io.EOF only at the end
+// of a whole message; a message that breaks off is an error of Conn.Read's, and
+// the octets before were delivered. If the context ends, nothing is lost, and the
+// next Read goes on.
+func (m *MessageReader) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	c := m.c
+	c.mu.Lock()
+	ctx := m.ctx
+	c.mu.Unlock()
+	if err := c.lockRead(ctx); err != nil {
+		return 0, m.final(err)
+	}
+	defer c.unlockRead()
+	for m.err == nil {
+		if c.openReader != m {
+			return 0, errReaderLost
+		}
+		n, err := c.r.read(p)
+		switch {
+		case err == nil:
+			m.delivered = true
+			return n, nil
+		case err == io.EOF:
+			m.err, c.openReader = io.EOF, nil
+		default:
+			if err := c.readPaused(ctx, err); err != nil {
+				return 0, err
+			}
+		}
+	}
+	return 0, m.err
+}
+
+// final is err, the error of a connection that can't be read, or io.EOF if m had
+// come to its end before.
+func (m *MessageReader) final(err error) error {
+	c := m.c
+	if !c.takeTurn(&c.reading, nil) {
+		return err
+	}
+	defer c.releaseTurn(&c.reading)
+	if m.err != nil {
+		return m.err
+	}
+	return err
+}
+
+// Discard reads the rest of the message and forgets it, so that the next one can
+// be read. After the end of the message it does nothing.
+func (m *MessageReader) Discard() error {
+	buf := takeBuffer()
+	defer buf.free()
+	for {
+		if _, err := m.Read(buf[:]); err == io.EOF {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
+}
+
+var (
+	errWriterClosed = errors.New("websocket: MessageWriter was closed")
+	errTextCut      = errors.New("websocket: text to be sent ends inside a character")
+)
+
+// MessageWriter writes one message as a stream, in one fragment or more (RFC 6455
+// section 5.4). It keeps other messages waiting until it is closed. Its methods
+// may be called from any goroutine.
+type MessageWriter struct {
+	c      *Conn
+	ctx    context.Context
+	opcode Opcode    // of the next fragment; guarded by c.framing
+	text   bool      // constant
+	check  utf8Check // guarded by c.framing
+	err    error     // what ended the message; guarded by c.mu
+}
+
+// Writer begins a message of any length. It waits for other messages to be sent.
+// ctx holds for the Writes and the Close of the stream too. The stream must be
+// ended by Close or Abort.
+func (c *Conn) Writer(ctx context.Context, typ MessageType) (*MessageWriter, error) {
+	if !typ.isValid() {
+		return nil, errMessageType
+	}
+	if err := c.lockSending(ctx); err != nil {
+		return nil, err
+	}
+	return &MessageWriter{c: c, ctx: ctx, opcode: Opcode(typ), text: typ == Text}, nil
+}
+
+// Write sends p as a fragment; an empty p sends nothing. A character of a text may
+// be split between two Writes. After an error the message can't be finished:
+// Close then ends the connection.
+func (m *MessageWriter) Write(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, m.failed()
+	}
+	if err := m.fragment(p, false); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// Close ends the message. If a Write has failed, the message can't be ended: then
+// Close ends the connection with 1011 and returns that error.
+func (m *MessageWriter) Close() error {
+	err := m.fragment(nil, true)
+	if err == errWriterClosed {
+		return err
+	}
+	if err != nil {
+		m.abandon(err)
+		return err
+	}
+	m.done(errWriterClosed)
+	return nil
+}
+
+// Abort ends the connection with 1011 instead of ending the message, because the
+// rest of it is not to be had. The peer never takes what it got for a message.
+func (m *MessageWriter) Abort() error {
+	err := errors.New("websocket: message was aborted")
+	if m.failed() == errWriterClosed {
+		return errWriterClosed
+	}
+	m.abandon(err)
+	return nil
+}
+
+// abandon gives up the message, and with it the connection.
+func (m *MessageWriter) abandon(err error) {
+	_ = m.c.Close(StatusInternalError, "") // err says what went wrong
+	m.done(err)
+}
+
+// failed is what has ended the message, nil if nothing has.
+func (m *MessageWriter) failed() error {
+	m.c.mu.Lock()
+	defer m.c.mu.Unlock()
+	return m.err
+}
+
+// done lets the next message be sent, once.
+func (m *MessageWriter) done(err error) {
+	c := m.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if m.err == errWriterClosed {
+		return
+	}
+	m.err = errWriterClosed
+	c.sending.release()
+}
+
+// fragment sends a fragment.
+func (m *MessageWriter) fragment(p []byte, fin bool) error {
+	c := m.c
+	if err := m.failed(); err != nil {
+		return err
+	}
+	err := c.lockFrame(m.ctx)
+	if err == nil {
+		if err = m.checkText(p, fin); err == nil {
+			err = m.writeFragment(p, fin)
+		}
+		c.unlockFrame()
+	}
+	c.mu.Lock()
+	c.sent++
+	if m.err == nil {
+		m.err = err
+	}
+	c.mu.Unlock()
+	return err
+}
+
+// writeFragment writes a fragment with the framing turn taken; of a compressed
+// message, as much as the compressor gives.
+func (m *MessageWriter) writeFragment(p []byte, fin bool) error {
+	c := m.c
+	h := Header{Fin: fin, Opcode: m.opcode}
+	if c.r.deflate != nil {
+		h.Rsv1 = m.opcode != OpContinuation
+		buf := outputs.Get().(*[]byte)
+		defer func() { outgoing{buf: buf}.free() }()
+		*buf = c.compressor().write((*buf)[:0], p)
+		if fin {
+			*buf = c.compressor().end(*buf)
+		}
+		if p = *buf; len(p) == 0 && !fin {
+			return nil
+		}
+	}
+	m.opcode, c.fragmenting = OpContinuation, !fin
+	return c.writeFrame(m.ctx, h, p)
+}
+
+// checkText checks that what was written so far can be text.
+func (m *MessageWriter) checkText(p []byte, fin bool) error {
+	switch {
+	case m.text && !m.check.write(p):
+		return errNotUTF8
+	case m.text && fin && !m.check.atBoundary():
+		return errTextCut
+	}
+	return nil
+}

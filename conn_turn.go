@@ -1,0 +1,437 @@
+package websocket
+
+// Whose turn it is to read and to write, and how contexts end the waiting for it
+// and the reading and writing itself.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// turn is a lock that may be held across I/O: a bit, and a queue of those who
+// wait, each of whom can give up. Guarded by Conn.mu.
+type turn struct {
+	held        bool
+	first, last *waiter // nil: nobody waits
+}
+
+type waiter struct {
+	ready chan struct{} // closed when the turn was passed to this waiter
+	next  *waiter
+}
+
+// queue lines up at the end.
+func (t *turn) queue() *waiter {
+	w := &waiter{ready: make(chan struct{})}
+	if t.last == nil {
+		t.first = w
+	} else {
+		t.last.next = w
+	}
+	t.last = w
+	return w
+}
+
+// queueFirst lines up at the front, as control frames do: they may stand
+// between the frames of others (RFC 6455 section 5.4).
+func (t *turn) queueFirst() *waiter {
+	w := &waiter{ready: make(chan struct{}), next: t.first}
+	t.first = w
+	if t.last == nil {
+		t.last = w
+	}
+	return w
+}
+
+// release passes the turn to the one who has waited longest.
+func (t *turn) release() {
+	w := t.first
+	if w == nil {
+		t.held = false
+		return
+	}
+	if t.first = w.next; t.first == nil {
+		t.last = nil
+	}
+	close(w.ready)
+}
+
+// leave takes w out of the queue, or passes on the turn that w was passed.
+func (t *turn) leave(w *waiter) {
+	var before *waiter
+	for at := t.first; at != w; at = at.next {
+		if at == nil {
+			t.release()
+			return
+		}
+		before = at
+	}
+	if before == nil {
+		t.first = w.next
+	} else {
+		before.next = w.next
+	}
+	if t.last == w {
+		t.last = before
+	}
+}
+
+// wait returns with the turn taken, or with an error if done or over is closed
+// first. Called, and returns, with c.mu held.
+func (c *Conn) wait(t *turn, ctx context.Context, over <-chan struct{}) error {
+	if !t.held {
+		t.held = true
+		return nil
+	}
+	w := t.queue()
+	c.mu.Unlock()
+	var err error
+	select {
+	case <-w.ready:
+	case <-ctx.Done():
+		err = contextError("wait for the turn", ctx)
+	case <-over:
+		err = errClosed
+	}
+	c.mu.Lock()
+	if err != nil {
+		t.leave(w)
+	}
+	return err
+}
+
+// takeTurn takes a turn for closing, which has no context but is over when the
+// stream is closed. It says whether the turn was taken.
+func (c *Conn) takeTurn(t *turn, cut <-chan struct{}) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.wait(t, context.Background(), cut) == nil
+}
+
+func (c *Conn) releaseTurn(t *turn) {
+	c.mu.Lock()
+	t.release()
+	c.mu.Unlock()
+}
+
+// lockRead takes the reading turn for a read under ctx.
+func (c *Conn) lockRead(ctx context.Context) error {
+	if err := checkContext("read", ctx); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	if err := c.lock(&c.reading, ctx, c.mayRead); err != nil {
+		c.mu.Unlock()
+		return err
+	}
+	done := c.foreign(ctx.Done())
+	watched := c.readWatch.activate(done)
+	c.mu.Unlock()
+	if !watched {
+		c.watchReads(ctx, done)
+	}
+	c.startWaiting()
+	return nil
+}
+
+// lock takes t unless may, asked before and after the waiting, has an error.
+// Called, and returns, with c.mu held.
+func (c *Conn) lock(t *turn, ctx context.Context, may func() error) error {
+	if err := may(); err != nil {
+		return err
+	}
+	if !t.held {
+		t.held = true
+		return nil
+	}
+	switch err := c.wait(t, ctx, c.over()); {
+	case err == errClosed:
+		return c.errLocked()
+	case err != nil:
+		return err
+	}
+	if err := may(); err != nil {
+		t.release()
+		return err
+	}
+	return nil
+}
+
+// mayRead says why nothing can be read, nil if something can. Called with c.mu
+// held.
+func (c *Conn) mayRead() error {
+	if c.readIsClosed && c.cause == nil {
+		return errReadClosed
+	}
+	return c.errLocked()
+}
+
+// unlockRead gives back what a read has no more use for, and passes on the turn.
+func (c *Conn) unlockRead() {
+	c.r.rest()
+	c.mu.Lock()
+	if c.readWatch != nil {
+		c.readWatch.active = false
+	}
+	if c.readStopped {
+		c.readStopped = false
+		c.clearReadDeadline()
+	}
+	if c.cutOff {
+		c.mu.Unlock()
+		c.r.release()
+		c.mu.Lock()
+	}
+	c.reading.release()
+	c.mu.Unlock()
+}
+
+// errSendingTaken is what a Write gets that a MessageWriter keeps from its turn.
+var errSendingTaken = errors.New("websocket: waited WriteTimeout for a MessageWriter that wrote nothing meanwhile: close it (its Close ends the message)")
+
+// lockSending takes the turn for sending a message. It waits for a MessageWriter
+// as long as that one writes.
+func (c *Conn) lockSending(ctx context.Context) error {
+	if err := checkContext("write", ctx); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.mayWrite(); err != nil {
+		return err
+	}
+	if !c.sending.held {
+		c.sending.held = true
+		return nil
+	}
+	if err := c.waitSending(ctx); err != nil {
+		return err
+	}
+	if err := c.mayWrite(); err != nil {
+		c.sending.release()
+		return err
+	}
+	return nil
+}
+
+// waitSending is wait for the sending turn. Called, and returns, with c.mu held.
+func (c *Conn) waitSending(ctx context.Context) error {
+	w, over, before := c.sending.queue(), c.over(), c.sent
+	for {
+		c.mu.Unlock()
+		var patience <-chan time.Time
+		if c.limits.writeTimeout > 0 {
+			patience = time.After(c.limits.writeTimeout)
+		}
+		var err error
+		select {
+		case <-w.ready:
+			c.mu.Lock()
+			return nil
+		case <-ctx.Done():
+			err = contextError("wait for the turn to write", ctx)
+		case <-over:
+			err = errClosed
+		case <-patience:
+			err = errSendingTaken
+		}
+		c.mu.Lock()
+		if err == errSendingTaken && c.sent != before {
+			before = c.sent
+			continue
+		}
+		c.sending.leave(w)
+		if err == errClosed {
+			err = c.errLocked()
+		}
+		return err
+	}
+}
+
+// lockFrame takes the framing turn for a write under ctx.
+func (c *Conn) lockFrame(ctx context.Context) error {
+	if err := checkContext("write", ctx); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	if err := c.lock(&c.framing, ctx, c.mayWrite); err != nil {
+		c.mu.Unlock()
+		return err
+	}
+	done := c.foreign(ctx.Done())
+	watched := c.writeWatch.activate(done)
+	c.mu.Unlock()
+	if !watched {
+		c.watchWrites(ctx, done)
+	}
+	return nil
+}
+
+// mayWrite says why no frame can be written, nil if one can. Called with c.mu
+// held.
+func (c *Conn) mayWrite() error {
+	if err := c.errLocked(); err != nil {
+		return err
+	}
+	return c.broken
+}
+
+func (c *Conn) unlockFrame() {
+	c.mu.Lock()
+	if c.writeWatch != nil {
+		c.writeWatch.active = false
+	}
+	c.w.resume()
+	c.framing.release()
+	c.mu.Unlock()
+}
+
+// watch is a registration with a context, kept for as long as reads, or writes,
+// come with the same one: a context is known by its Done channel. Guarded by
+// Conn.mu.
+type watch struct {
+	done   <-chan struct{}
+	stop   func() bool
+	active bool // a read, or a write, under this context is going on
+}
+
+// activate says whether done needs no registration but w, and switches w on or
+// off accordingly. w may be nil.
+func (w *watch) activate(done <-chan struct{}) bool {
+	if w != nil {
+		w.active = done != nil && w.done == done
+		return w.active || done == nil
+	}
+	return done == nil
+}
+
+// watchReads registers with ctx. What comes too late, when another read is on
+// or none, finds another watch in its place, or this one inactive.
+func (c *Conn) watchReads(ctx context.Context, done <-chan struct{}) {
+	w := &watch{done: done, active: true}
+	c.mu.Lock()
+	old := c.readWatch
+	c.readWatch = w
+	c.mu.Unlock()
+	c.register(ctx, old, w, func() {
+		c.mu.Lock()
+		late := c.readWatch != w || !w.active
+		closes := false
+		if !late {
+			closes = !c.stopRead()
+		}
+		c.mu.Unlock()
+		if closes {
+			_ = c.end(contextError("read from a stream without deadlines", ctx))
+		}
+	})
+}
+
+// watchWrites is watchReads for writes.
+func (c *Conn) watchWrites(ctx context.Context, done <-chan struct{}) {
+	w := &watch{done: done, active: true}
+	c.mu.Lock()
+	old := c.writeWatch
+	c.writeWatch = w
+	c.mu.Unlock()
+	c.register(ctx, old, w, func() {
+		c.mu.Lock()
+		late := c.writeWatch != w || !w.active
+		closes := !late && !c.w.interrupt()
+		c.mu.Unlock()
+		if closes {
+			_ = c.end(contextError("write to a stream without deadlines", ctx))
+		}
+	})
+}
+
+// register puts w in the place of old. It is called without c.mu, because it
+// calls methods of ctx, and these may be anybody's.
+func (c *Conn) register(ctx context.Context, old, w *watch, f func()) {
+	if old != nil && old.stop != nil {
+		old.stop()
+	}
+	stop := context.AfterFunc(ctx, f)
+	c.mu.Lock()
+	w.stop = stop
+	over := c.cause != nil
+	c.mu.Unlock()
+	if over {
+		stop()
+	}
+}
+
+// stopRead makes the read that is going on end. It says whether it can do that.
+// Called with c.mu held.
+func (c *Conn) stopRead() bool {
+	c.readStopped = true
+	return c.conn != nil && c.conn.SetReadDeadline(longAgo) == nil
+}
+
+// foreign is done, or nil where it is the connection's own: that one ends reads
+// and writes anyway. Called with c.mu held.
+func (c *Conn) foreign(done <-chan struct{}) <-chan struct{} {
+	if c.life != nil && done == c.life.ctx.Done() {
+		return nil
+	}
+	return done
+}
+
+// checkContext says why ctx is of no use.
+func checkContext(op string, ctx context.Context) error {
+	if ctx == nil {
+		return errNilContext
+	}
+	if ctx.Err() != nil {
+		return contextError(op, ctx)
+	}
+	return nil
+}
+
+// contextError is the error of an operation that ctx has ended.
+func contextError(op string, ctx context.Context) error {
+	if cause := context.Cause(ctx); cause != ctx.Err() {
+		return fmt.Errorf("websocket: %s: %w: %w", op, ctx.Err(), cause)
+	}
+	return fmt.Errorf("websocket: %s: %w", op, ctx.Err())
+}
+
+// life is a connection's context, in the standard library's form.
+type life struct {
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+}
+
+// over is closed when the connection is over. Called with c.mu held.
+func (c *Conn) over() <-chan struct{} { return c.lived().ctx.Done() }
+
+// lived makes the life of c on first use. Called with c.mu held.
+func (c *Conn) lived() *life {
+	if c.life == nil {
+		ctx, cancel := context.WithCancelCause(context.Background())
+		c.life = &life{ctx, cancel}
+		if c.cause != nil {
+			cancel(c.cause)
+		}
+	}
+	return c.life
+}
+
+// connContext is a Conn as its own context: it costs nothing until it is used.
+type connContext Conn
+
+func (x *connContext) standard() context.Context {
+	c := (*Conn)(x)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.lived().ctx
+}
+
+func (x *connContext) Deadline() (time.Time, bool) { return time.Time{}, false }
+func (x *connContext) Done() <-chan struct{}       { return x.standard().Done() }
+func (x *connContext) Err() error                  { return x.standard().Err() }
+
+// Value lets context.Cause and contexts derived from x find the standard context.
+func (x *connContext) Value(key any) any { return x.standard().Value(key) }

@@ -1,0 +1,451 @@
+package websocket
+
+// From octets to messages (RFC 6455 sections 5 and 6.2). A reader can be
+// interrupted at any octet: an error of the stream that is not the end of it
+// changes nothing, and the next call goes on where the last one stopped.
+
+import (
+	"errors"
+	"io"
+	"math"
+	"slices"
+	"sync/atomic"
+)
+
+// ErrTooBig says that a message is longer than Options.ReadLimit, or came in
+// more frames than Options.MaxFragments. The peer was sent the close code 1009
+// (RFC 6455 section 7.4.1).
+var ErrTooBig = errors.New("websocket: message is longer than the read limit")
+
+var errTooManyFragments = tooBig("websocket: message has more frames than MaxFragments allows")
+
+// tooBig is an ErrTooBig with a text of its own.
+type tooBig string
+
+func (e tooBig) Error() string        { return string(e) }
+func (e tooBig) Is(target error) bool { return target == ErrTooBig }
+
+// errText is what fails a text message that is not UTF-8 (RFC 6455 section 8.1).
+var errText = violation(StatusInvalidFramePayloadData, "8.1", "text message is not UTF-8")
+
+const (
+	// firstGrowth is the most that a message buffer grows at first, whatever
+	// length a header declares. After that it doubles with what has arrived.
+	firstGrowth = 64 << 10
+	// minGrowth is the least, in octets, where the length is not known.
+	minGrowth = 512
+	// directRead is from how many octets on a payload is read straight to where
+	// it is wanted, and not by way of a pooled buffer.
+	directRead = 4 << 10
+)
+
+// reader turns the octets of a stream into messages. Not safe for concurrent
+// use.
+type reader struct {
+	src     source
+	control func(op Opcode, payload []byte) error // told of each control frame; payload is valid until it returns
+	limit   atomic.Int64                          // octets of one message after decompression
+	frames  int                                   // frames of one message
+	deflate *deflateParams                        // nil: no compression
+
+	buf      *buffer // octets that have arrived: buf[pos:end]; nil: none
+	pos, end int
+	cut      [maxHeader]byte // the part of a header that has arrived, where buf is nil
+	cutLen   int
+
+	seq     sequence
+	left    int64 // octets of the data frame's payload that were not taken yet
+	key     [4]byte
+	offset  int       // where in the masking key the next octet is
+	ctl     *ctlFrame // a control frame of which only a part has arrived; nil: none
+	size    int64     // octets of the open message that were taken, after decompression
+	text    utf8Check // of the open message
+	inflate *inflater // of the open message, or the window of all; nil: none
+	fed     int       // octets of buf that inflate looks at
+	saved   []byte    // octets of the open message that were taken for a read that was interrupted
+}
+
+// ctlFrame is a control frame that arrives in pieces.
+type ctlFrame struct {
+	header  Header
+	payload []byte
+}
+
+// init sets a reader up. ahead are octets that were read from the stream
+// already; they are kept.
+func (r *reader) init(stream io.Reader, ahead []byte) {
+	switch n := len(ahead); {
+	case n > len(buffer{}):
+		stream = &aheadReader{ahead, stream}
+	case n > 0:
+		r.buf = takeBuffer()
+		r.end = copy(r.buf[:], ahead)
+	}
+	r.src.init(stream)
+}
+
+// next goes on to the next message and returns its type; where one is open, it
+// is that one. Control frames on the way go to r.control, whose errors are
+// returned.
+func (r *reader) next() (MessageType, error) {
+	for !r.seq.isOpen() {
+		if err := r.nextFrame(); err != nil {
+			return 0, err
+		}
+	}
+	return MessageType(r.seq.opcode), nil
+}
+
+// nextFrame takes the header of the next frame, and if it is a control frame,
+// all of it.
+func (r *reader) nextFrame() error {
+	if r.ctl != nil {
+		return r.restOfControl()
+	}
+	h, err := r.header()
+	if err != nil {
+		return err
+	}
+	if err := r.seq.accept(h); err != nil {
+		return err
+	}
+	if h.Opcode.isControl() {
+		return r.controlFrame(h)
+	}
+	return r.dataFrame(h)
+}
+
+// header parses the next header. The octets of a header that is cut stay where
+// they are, or go to r.cut, so that no buffer is held for them.
+func (r *reader) header() (Header, error) {
+	for {
+		if r.pos < r.end {
+			h, n, err := ParseHeader(r.buf[r.pos:r.end])
+			if n > 0 || err != nil {
+				r.pos += n
+				return h, err
+			}
+		}
+		if err := r.fill(); err != nil {
+			return Header{}, err
+		}
+	}
+}
+
+// fill waits for octets and puts them behind those that are there, of which
+// there must be fewer than a header has.
+func (r *reader) fill() error {
+	if r.buf != nil {
+		r.cutLen = copy(r.cut[:], r.buf[r.pos:r.end])
+		r.buf.free()
+		r.buf, r.pos, r.end = nil, 0, 0
+	}
+	buf, n, err := r.src.fill(r.cutLen)
+	if err != nil {
+		return err
+	}
+	copy(buf[:], r.cut[:r.cutLen])
+	r.buf, r.end, r.cutLen = buf, r.cutLen+n, 0
+	return nil
+}
+
+// rest gives the buffer back if all that is in it was parsed.
+func (r *reader) rest() {
+	if r.buf != nil && r.pos == r.end && r.fed == 0 {
+		r.buf.free()
+		r.buf, r.pos, r.end = nil, 0, 0
+	}
+}
+
+// release gives back all that the reader holds. It can't be used after that.
+func (r *reader) release() {
+	if r.inflate != nil {
+		r.inflate.stop()
+	}
+	if r.buf != nil {
+		r.buf.free()
+	}
+	r.inflate, r.buf, r.pos, r.end, r.fed, r.saved, r.ctl = nil, nil, 0, 0, 0, nil, nil
+}
+
+// buffered is how many octets have arrived and were not parsed yet.
+func (r *reader) buffered() int { return r.end - r.pos }
+
+// dataFrame begins a frame of a message.
+func (r *reader) dataFrame(h Header) error {
+	if r.seq.fragments == 1 {
+		r.size, r.text = 0, 0
+		if r.seq.compressed && r.inflate == nil {
+			r.inflate = newInflater(r.deflate)
+		}
+	}
+	if r.seq.fragments > r.frames {
+		return errTooManyFragments
+	}
+	// What is compressed can only be measured as it is inflated.
+	if !r.seq.compressed && h.Length > r.limit.Load()-r.size {
+		return ErrTooBig
+	}
+	r.left, r.key, r.offset = h.Length, h.Key, 0
+	return nil
+}
+
+// controlFrame takes the payload of a control frame and hands it on.
+func (r *reader) controlFrame(h Header) error {
+	n := int(h.Length)
+	if r.buffered() < n {
+		r.ctl = &ctlFrame{header: h}
+		return r.restOfControl()
+	}
+	p := r.buf.slice(r.pos, n)
+	r.pos += n
+	if h.Masked {
+		Mask(p, h.Key, 0)
+	}
+	return r.control(h.Opcode, p)
+}
+
+// restOfControl takes the payload of a control frame that arrives in pieces.
+func (r *reader) restOfControl() error {
+	f := r.ctl
+	for {
+		n := min(int(f.header.Length)-len(f.payload), r.buffered())
+		f.payload = append(f.payload, r.buf.slice(r.pos, n)...)
+		r.pos += n
+		if len(f.payload) == int(f.header.Length) {
+			break
+		}
+		if err := r.fill(); err != nil {
+			return err
+		}
+	}
+	r.ctl = nil
+	if f.header.Masked {
+		Mask(f.payload, f.header.Key, 0)
+	}
+	return r.control(f.header.Opcode, f.payload)
+}
+
+// read takes octets of the open message, at least one unless p is empty: then it
+// only finds out whether there are more. After the last one it returns io.EOF,
+// once, and the message is no longer open.
+func (r *reader) read(p []byte) (int, error) {
+	switch {
+	case len(r.saved) > 0:
+		n := copy(p, r.saved)
+		r.saved = r.saved[n:]
+		return n, nil
+	case r.seq.compressed:
+		return r.readInflated(p)
+	}
+	if err := r.frameWithPayload(); err != nil || len(p) == 0 {
+		return 0, err
+	}
+	n, err := r.payload(p[:min(int64(len(p)), r.left)])
+	if err != nil {
+		return 0, err
+	}
+	if err := r.taken(p[:n]); err != nil {
+		return 0, err
+	}
+	return n, nil
+}
+
+// frameWithPayload goes on to a frame of the open message of which octets are
+// left, or ends the message with io.EOF.
+func (r *reader) frameWithPayload() error {
+	for r.left == 0 {
+		if r.seq.final {
+			return r.endMessage()
+		}
+		if err := r.nextFrame(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// payload takes octets of the frame's payload to p, which is neither empty nor
+// longer than what is left, and unmasks them.
+func (r *reader) payload(p []byte) (int, error) {
+	var n int
+	if r.buffered() == 0 && len(p) >= directRead {
+		var err error
+		if n, err = r.src.read(p); err != nil {
+			return 0, err
+		}
+	} else {
+		if r.buffered() == 0 {
+			if err := r.fill(); err != nil {
+				return 0, err
+			}
+		}
+		n = copy(p, r.buf[r.pos:r.end])
+		r.pos += n
+	}
+	r.unmask(p[:n])
+	return n, nil
+}
+
+// unmask unmasks the next octets of the frame's payload and counts them off.
+func (r *reader) unmask(p []byte) {
+	if r.seq.masked {
+		r.offset = Mask(p, r.key, r.offset)
+	}
+	r.left -= int64(len(p))
+}
+
+// taken checks octets of the open message.
+func (r *reader) taken(p []byte) error {
+	r.size += int64(len(p))
+	if r.seq.opcode == OpText && !r.text.write(p) {
+		return errText
+	}
+	return nil
+}
+
+// endMessage ends the open message: with io.EOF where it is whole.
+func (r *reader) endMessage() error {
+	if r.seq.opcode == OpText && !r.text.atBoundary() {
+		return errText
+	}
+	r.seq.end()
+	return io.EOF
+}
+
+// readInflated is read for a compressed message (RFC 7692 section 7.2.2).
+func (r *reader) readInflated(p []byte) (int, error) {
+	room := r.limit.Load() - r.size
+	if room < math.MaxInt64 {
+		room++ // one more than is allowed, to see that there is more
+	}
+	p = p[:min(int64(len(p)), room)]
+	for {
+		n, err := r.inflate.read(p)
+		switch {
+		case err == nil && r.size+int64(n) > r.limit.Load():
+			return 0, ErrTooBig
+		case err == nil:
+			if err := r.taken(p[:n]); err != nil {
+				return 0, err
+			}
+			return n, nil
+		case err == io.EOF:
+			r.unfeed()
+			if !r.deflate.receiveTakeover {
+				r.inflate = nil
+			}
+			return 0, r.endMessage()
+		case err != errMoreInput:
+			return 0, err
+		}
+		if err := r.feed(); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// feed gives the next octets of a compressed message to the inflater.
+func (r *reader) feed() error {
+	r.unfeed()
+	for r.left == 0 && !r.seq.final {
+		if err := r.nextFrame(); err != nil {
+			return err
+		}
+	}
+	if r.left > 0 && r.buffered() == 0 {
+		if err := r.fill(); err != nil {
+			return err
+		}
+	}
+	n := int(min(r.left, int64(r.buffered())))
+	p := r.buf.slice(r.pos, n)
+	r.unmask(p)
+	r.fed = n
+	r.inflate.feed(p, r.seq.final && r.left == 0)
+	return nil
+}
+
+// unfeed counts off the octets that the inflater has looked at.
+func (r *reader) unfeed() {
+	r.pos += r.fed
+	r.fed = 0
+}
+
+// appendMessage appends the rest of the open message to b. If it returns an
+// error, b holds what was taken so far.
+func (r *reader) appendMessage(b []byte) ([]byte, error) {
+	for {
+		if room := cap(b) - len(b); !r.seq.compressed && r.left > int64(room) {
+			b = r.grow(b, r.left)
+		}
+		n, err := r.read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		switch {
+		case err == io.EOF:
+			return b, nil
+		case err != nil:
+			return b, err
+		case n == 0:
+			b = r.grow(b, max(minGrowth, int64(len(r.saved))))
+		}
+	}
+}
+
+// grow makes room for n octets that are to follow, but not for more than twice
+// what has arrived of the message.
+func (r *reader) grow(b []byte, n int64) []byte {
+	return slices.Grow(b, int(min(n, max(firstGrowth, r.size))))
+}
+
+// save keeps octets that were taken of the open message for the next read.
+func (r *reader) save(p []byte) {
+	if len(r.saved) == 0 {
+		r.saved = p
+		return
+	}
+	r.saved = append(p, r.saved...)
+}
+
+// view returns the payload of the open message in place, if the message was not
+// compressed, came in one frame, and has arrived whole. It ends the message. The
+// octets are valid until the next call of another method.
+func (r *reader) view() (p []byte, ok bool, err error) {
+	if r.seq.compressed || !r.seq.final || r.size > 0 || len(r.saved) > 0 || r.left > int64(r.buffered()) {
+		return nil, false, nil
+	}
+	p = r.buf.slice(r.pos, int(r.left))
+	r.pos += len(p)
+	r.unmask(p)
+	if err := r.taken(p); err != nil {
+		return nil, true, err
+	}
+	if err := r.endMessage(); err != io.EOF {
+		return nil, true, err
+	}
+	return p, true, nil
+}
+
+// slice is b[pos:pos+n], also where b is nil and n is 0.
+func (b *buffer) slice(pos, n int) []byte {
+	if n == 0 {
+		return nil
+	}
+	return b[pos : pos+n]
+}
+
+// aheadReader gives octets that came before the reader was there, and then
+// those of the stream.
+type aheadReader struct {
+	ahead  []byte
+	stream io.Reader
+}
+
+func (r *aheadReader) Read(p []byte) (int, error) {
+	if len(r.ahead) > 0 {
+		n := copy(p, r.ahead)
+		r.ahead = r.ahead[n:]
+		return n, nil
+	}
+	return r.stream.Read(p)
+}

@@ -1,0 +1,110 @@
+package websocket
+
+// Where octets come from: a file descriptor where there is one, else any
+// io.Reader; and the pooled buffers that they come in.
+
+import (
+	"errors"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// start is when the clock of this package began.
+var start = time.Now()
+
+// monotonic is the time since start. It is half the price of time.Now.
+func monotonic() time.Duration { return time.Since(start) }
+
+// readBufferSize is how many octets a pooled buffer takes at a time. Below 16
+// KiB, pipelined messages suffer from the number of system calls.
+const readBufferSize = 32 << 10
+
+// buffer holds octets that have arrived and were not parsed yet.
+type buffer [readBufferSize]byte
+
+var bufferPool = sync.Pool{New: func() any { return new(buffer) }}
+
+func takeBuffer() *buffer { return bufferPool.Get().(*buffer) }
+
+// free gives b, if it is not nil, back to the pool.
+func (b *buffer) free() {
+	if b != nil {
+		bufferPool.Put(b)
+	}
+}
+
+// errWouldBlock says that nothing can be read now. The stream is as it was.
+var errWouldBlock = errors.New("websocket: would block")
+
+// maxEmptyReads is how often a stream may give nothing and no error in a row.
+const maxEmptyReads = 100
+
+// source reads from a stream. Not safe for concurrent use.
+type source struct {
+	raw    rawReader
+	stream io.Reader
+	late   error        // came with octets; due at the next read
+	last   atomic.Int64 // when the last octets came, by monotonic
+}
+
+func (s *source) init(stream io.Reader) {
+	s.stream = stream
+	s.raw.init(stream)
+}
+
+// fill waits for octets and reads them to a buffer of the pool, behind keep
+// octets that are left free. Where err is not nil, n is 0 and there is no
+// buffer.
+func (s *source) fill(keep int) (buf *buffer, n int, err error) {
+	if s.raw.isRaw() {
+		buf, n, err = s.raw.fill(keep)
+	} else {
+		buf = takeBuffer()
+		n, err = s.readStream(buf[keep:])
+	}
+	if err != nil {
+		buf.free()
+		return nil, 0, err
+	}
+	s.last.Store(int64(monotonic()))
+	return buf, n, nil
+}
+
+// read waits for octets and reads them to p, which must not be empty. Where err
+// is not nil, n is 0.
+func (s *source) read(p []byte) (n int, err error) {
+	if s.raw.isRaw() {
+		n, err = s.raw.read(p)
+	} else {
+		n, err = s.readStream(p)
+	}
+	if err == nil {
+		s.last.Store(int64(monotonic()))
+	}
+	return n, err
+}
+
+// readStream reads by the stream's own Read. An error that comes with octets is
+// kept for the next call.
+func (s *source) readStream(p []byte) (int, error) {
+	if err := s.late; err != nil {
+		s.late = nil
+		return 0, err
+	}
+	for range maxEmptyReads {
+		n, err := s.stream.Read(p)
+		if n > 0 {
+			s.late = err
+			return n, nil
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+	return 0, io.ErrNoProgress
+}
+
+// lastOctet is when the last octets came, by monotonic. Safe for concurrent use.
+func (s *source) lastOctet() time.Duration { return time.Duration(s.last.Load()) }

@@ -1,0 +1,164 @@
+//go:build unix
+
+package websocket
+
+// Reading without holding a buffer while nothing is there, and writing without
+// waiting. A goroutine that waits for octets on a TCP connection has none of
+// our memory: the buffer is taken from a pool in the moment in which the socket
+// turns out to be readable.
+
+import (
+	"io"
+	"net"
+	"os"
+	"syscall"
+)
+
+// rawConn gives the way to a socket's file descriptor, nil where there is none
+// that may be used. Only two types of the standard library are asked: whatever
+// embeds one of them may have a Read and a Write of its own.
+func rawConn(stream any) syscall.RawConn {
+	var raw syscall.RawConn
+	switch c := stream.(type) {
+	case *net.TCPConn:
+		raw, _ = c.SyscallConn()
+	case *net.UnixConn:
+		raw, _ = c.SyscallConn()
+	}
+	return raw
+}
+
+// rawReader reads from a file descriptor, waiting by way of the runtime's
+// poller, so that deadlines work. Not safe for concurrent use.
+type rawReader struct {
+	raw    syscall.RawConn    // nil: there is no file descriptor
+	poll   func(uintptr) bool // pollOnce; made once, so that reading allocates nothing
+	noWait bool               // answer errWouldBlock instead of waiting
+
+	// What poll is to do and has done.
+	into []byte  // where to read to; nil: to a buffer of the pool
+	buf  *buffer // the buffer that was taken
+	keep int     // octets at the start of buf to leave free
+	n    int
+	err  error
+}
+
+func (r *rawReader) init(stream any) {
+	if r.raw = rawConn(stream); r.raw != nil {
+		r.poll = r.pollOnce
+	}
+}
+
+// isRaw says whether there is a file descriptor to read from.
+func (r *rawReader) isRaw() bool { return r.raw != nil }
+
+// fill reads to a buffer of the pool, behind keep octets that are left free.
+// Where err is not nil, n is 0 and there is no buffer.
+func (r *rawReader) fill(keep int) (buf *buffer, n int, err error) {
+	r.into, r.keep = nil, keep
+	n, err = r.run()
+	buf, r.buf = r.buf, nil
+	return buf, n, err
+}
+
+// read reads to p. Where err is not nil, n is 0.
+func (r *rawReader) read(p []byte) (n int, err error) {
+	r.into = p
+	n, err = r.run()
+	r.into = nil
+	return n, err
+}
+
+func (r *rawReader) run() (int, error) {
+	if err := r.raw.Read(r.poll); err != nil {
+		return 0, err
+	}
+	return r.n, r.err
+}
+
+// pollOnce reads without blocking. It returns false where there was nothing to
+// read and the caller is to wait.
+func (r *rawReader) pollOnce(fd uintptr) bool {
+	p := r.into
+	if p == nil {
+		r.buf = takeBuffer()
+		p = r.buf[r.keep:]
+	}
+	r.n, r.err = readFD(int(fd), p)
+	if r.n > 0 {
+		return true
+	}
+	if r.buf != nil {
+		r.buf.free()
+		r.buf = nil
+	}
+	return r.err != errWouldBlock || r.noWait
+}
+
+// readFD is one read without blocking: errWouldBlock where nothing is there,
+// io.EOF at the end of the stream.
+func readFD(fd int, p []byte) (int, error) {
+	for {
+		n, err := syscall.Read(fd, p)
+		switch {
+		case err == syscall.EINTR:
+			continue
+		case err == syscall.EAGAIN:
+			return 0, errWouldBlock
+		case err != nil:
+			return 0, os.NewSyscallError("read", err)
+		case n == 0:
+			return 0, io.EOF
+		}
+		return n, nil
+	}
+}
+
+// rawWriter writes to a file descriptor without waiting. Not safe for
+// concurrent use.
+type rawWriter struct {
+	raw syscall.RawConn    // nil: there is no file descriptor
+	try func(uintptr) bool // tryOnce; made on first use
+
+	// What try is to do and has done.
+	p   []byte
+	n   int
+	err error
+}
+
+func (w *rawWriter) init(stream any) { w.raw = rawConn(stream) }
+
+// isRaw says whether there is a file descriptor to write to.
+func (w *rawWriter) isRaw() bool { return w.raw != nil }
+
+// write writes as much of p as the socket takes at once, which may be nothing;
+// that is no error.
+func (w *rawWriter) write(p []byte) (int, error) {
+	if w.try == nil {
+		w.try = w.tryOnce
+	}
+	w.p, w.n, w.err = p, 0, nil
+	err := w.raw.Write(w.try)
+	w.p = nil
+	if err != nil {
+		return w.n, err
+	}
+	return w.n, w.err
+}
+
+func (w *rawWriter) tryOnce(fd uintptr) bool {
+	for w.n < len(w.p) {
+		n, err := syscall.Write(int(fd), w.p[w.n:])
+		switch {
+		case err == syscall.EINTR:
+			continue
+		case err == syscall.EAGAIN:
+			return true
+		case err != nil:
+			w.err = os.NewSyscallError("write", err)
+			return true
+		}
+		w.n += n
+	}
+	return true
+}

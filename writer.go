@@ -1,0 +1,266 @@
+package websocket
+
+// From frames to octets (RFC 6455 sections 5.2 and 6.1): header and payload
+// leave together, masked if the endpoint is a client (section 5.3). Deadlines
+// say how long the peer may take nothing.
+
+import (
+	"crypto/rand"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// copyLimit is up to how many octets a payload is copied behind its header;
+	// a longer one of a server is written from where it is.
+	copyLimit = 16 << 10
+	// writeChunk is the most that is written at a time, so that progress shows.
+	writeChunk = 256 << 10
+	// streamChunk is the same where a write that has timed out can't go on, as
+	// on TLS: one record.
+	streamChunk = 16 << 10
+)
+
+// longAgo is a deadline that has passed.
+var longAgo = time.Unix(1, 0)
+
+// writer writes frames to a stream. Not safe for concurrent use, but for
+// interrupt.
+type writer struct {
+	stream  io.Writer
+	conn    net.Conn      // stream, if it has deadlines; else nil
+	raw     rawWriter     // for writing without waiting
+	client  bool          // frames are masked
+	timeout time.Duration // longest that the peer may take nothing; 0: no limit
+
+	deadline time.Duration // that is set on conn, by monotonic; 0: none that counts
+	halted   atomic.Bool   // interrupt was called
+	progress atomic.Uint32 // counts writes that the peer has taken something of
+}
+
+func (w *writer) init(stream io.Writer) {
+	w.stream = stream
+	w.conn, _ = stream.(net.Conn)
+	w.raw.init(stream)
+}
+
+// plan is what one write needs, pooled.
+type plan struct {
+	buf   [copyLimit + maxHeader]byte
+	parts [2][]byte
+	bufs  net.Buffers
+}
+
+var plans = sync.Pool{New: func() any { return new(plan) }}
+
+// maskBuffer is where a client masks long payloads: 64 KiB at a time take as
+// many system calls as the network has use for.
+type maskBuffer [64<<10 + maxHeader]byte
+
+var maskBuffers = sync.Pool{New: func() any { return new(maskBuffer) }}
+
+// frame writes one frame. h.Length is p's. n is how many octets have left, also
+// where err is not nil; so for all that write.
+func (w *writer) frame(h Header, p []byte) (n int64, err error) {
+	if w.client {
+		h.Masked, h.Key = true, newMaskingKey()
+	}
+	f := plans.Get().(*plan)
+	defer plans.Put(f)
+	b := AppendHeader(f.buf[:0], h)
+	switch {
+	case len(p) <= copyLimit:
+		b = append(b, p...)
+		w.mask(b[len(b)-len(p):], h.Key)
+		return w.write(b)
+	case w.client:
+		return w.masked(b, h.Key, p)
+	}
+	return w.gather(f, b, p)
+}
+
+// mask masks a whole payload if w is a client's.
+func (w *writer) mask(p []byte, key [4]byte) {
+	if w.client {
+		Mask(p, key, 0)
+	}
+}
+
+// masked writes a long frame of a client: the payload is masked in a buffer,
+// piece by piece, never where it is.
+func (w *writer) masked(header []byte, key [4]byte, p []byte) (n int64, err error) {
+	buf := maskBuffers.Get().(*maskBuffer)
+	defer maskBuffers.Put(buf)
+	b, offset := append(buf[:0], header...), 0
+	for len(p) > 0 {
+		some := min(len(p), cap(b)-len(b))
+		b = append(b, p[:some]...)
+		offset = Mask(b[len(b)-some:], key, offset)
+		written, err := w.write(b)
+		if n += written; err != nil {
+			return n, err
+		}
+		b, p = b[:0], p[some:]
+	}
+	return n, nil
+}
+
+// gather writes a long frame of a server from two places. header has room for
+// copyLimit octets.
+func (w *writer) gather(f *plan, header, p []byte) (n int64, err error) {
+	if w.raw.isRaw() {
+		some := min(len(p), writeChunk)
+		f.parts = [2][]byte{header, p[:some]}
+		f.bufs = f.parts[:]
+		n, err = w.buffers(&f.bufs)
+		f.parts, f.bufs = [2][]byte{}, nil
+		p = p[some:]
+	} else {
+		some := streamChunk - len(header)
+		n, err = w.write(append(header, p[:some]...))
+		p = p[some:]
+	}
+	if err != nil || len(p) == 0 {
+		return n, err
+	}
+	more, err := w.write(p)
+	return n + more, err
+}
+
+// appendFrame appends a whole frame to b, masked if w is a client's.
+func (w *writer) appendFrame(b []byte, h Header, p []byte) []byte {
+	if w.client {
+		h.Masked, h.Key = true, newMaskingKey()
+	}
+	b = append(AppendHeader(b, h), p...)
+	w.mask(b[len(b)-len(p):], h.Key)
+	return b
+}
+
+// buffers writes all of v, which is used up.
+func (w *writer) buffers(v *net.Buffers) (n int64, err error) {
+	for {
+		if err := w.renew(); err != nil {
+			return n, err
+		}
+		some, err := v.WriteTo(w.conn)
+		n += some
+		if again := w.wrote(some, err); !again {
+			return n, err
+		}
+	}
+}
+
+// write writes all of p.
+func (w *writer) write(p []byte) (n int64, err error) {
+	chunk := writeChunk
+	if !w.raw.isRaw() {
+		chunk = streamChunk
+	}
+	for {
+		if err := w.renew(); err != nil {
+			return n, err
+		}
+		some, err := w.stream.Write(p[:min(len(p), chunk)])
+		n += int64(some)
+		p = p[some:]
+		if again := w.wrote(int64(some), err); !again && (err != nil || len(p) == 0) {
+			return n, err
+		}
+	}
+}
+
+// wrote takes note of a write. It says whether to go on in spite of err: the
+// deadline has passed, but the peer has taken something since it was set, and a
+// TCP connection can go on from there.
+func (w *writer) wrote(n int64, err error) (again bool) {
+	if n > 0 {
+		w.progress.Add(1)
+	}
+	if err == nil {
+		return false
+	}
+	w.deadline = 0
+	return n > 0 && w.raw.isRaw() && errors.Is(err, os.ErrDeadlineExceeded) && !w.halted.Load()
+}
+
+// tryWrite writes as much of p as leaves at once. Only where w.raw.isRaw.
+func (w *writer) tryWrite(p []byte) (int, error) {
+	if err := w.renew(); err != nil {
+		return 0, err
+	}
+	n, err := w.raw.write(p)
+	if n > 0 {
+		w.progress.Add(1)
+	}
+	return n, err
+}
+
+// renew sets the deadline for the next write. It does so only where less than
+// timeout is left, so that a connection that writes often pays for it rarely,
+// and the deadline never comes early.
+func (w *writer) renew() error {
+	if w.conn == nil {
+		return nil
+	}
+	if w.timeout > 0 {
+		now := monotonic()
+		if w.deadline-now >= w.timeout {
+			return nil
+		}
+		long := w.timeout + w.timeout/2
+		w.deadline = now + long
+		if err := w.conn.SetWriteDeadline(time.Now().Add(long)); err != nil {
+			return err
+		}
+	}
+	if w.halted.Load() { // between the two, the deadline of interrupt was lost
+		return w.conn.SetWriteDeadline(longAgo)
+	}
+	return nil
+}
+
+// interrupt makes a write that waits end with os.ErrDeadlineExceeded, from any
+// goroutine, until resume is called. It says whether it can do that.
+func (w *writer) interrupt() bool {
+	w.halted.Store(true)
+	return w.conn != nil && w.conn.SetWriteDeadline(longAgo) == nil
+}
+
+// resume takes back an interrupt.
+func (w *writer) resume() {
+	if w.halted.Swap(false) && w.conn != nil {
+		w.deadline = 0
+		_ = w.conn.SetWriteDeadline(time.Time{}) // if that fails, so does the next write
+	}
+}
+
+// keyStock is how many masking keys are drawn from crypto/rand at a time.
+const keyStock = 256
+
+// keys are masking keys that were not used yet.
+type keys struct {
+	octets [4 * keyStock]byte
+	used   int // octets
+}
+
+var keyPool = sync.Pool{New: func() any { return &keys{used: 4 * keyStock} }}
+
+// newMaskingKey returns a key that the peer and those who make us send something
+// can't predict (RFC 6455 sections 5.3 and 10.3).
+func newMaskingKey() (key [4]byte) {
+	k := keyPool.Get().(*keys)
+	if k.used == len(k.octets) {
+		_, _ = rand.Read(k.octets[:]) // never fails
+		k.used = 0
+	}
+	key = [4]byte(k.octets[k.used:])
+	k.used += 4
+	keyPool.Put(k)
+	return key
+}
