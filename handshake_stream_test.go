@@ -1,0 +1,333 @@
+package websocket
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestHTTP2 runs its subtests in a process of their own: extended CONNECT must be allowed before the process starts.
+func TestHTTP2(t *testing.T) {
+	const allow = "http2xconnect=1"
+	if !strings.Contains(os.Getenv("GODEBUG"), allow) {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestHTTP2$", "-test.v")
+		cmd.Env = append(os.Environ(), "GODEBUG="+allow)
+		out, err := cmd.CombinedOutput()
+		if err != nil || !strings.Contains(string(out), "--- PASS: TestHTTP2") {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return
+	}
+	t.Run("echo", testHTTP2Echo)
+	t.Run("a foreign origin is refused", testHTTP2Refusal)
+	t.Run("another protocol is refused", testHTTP2Protocol)
+	t.Run("a Read that waits ends with Close", testHTTP2CloseEndsRead)
+	t.Run("a Write that waits ends with Close", testHTTP2CloseEndsWrite)
+	t.Run("a Write after the handler does not panic", testHTTP2WriteAfterHandler)
+}
+
+// Frame types, flags, settings and codes of HTTP/2 (RFC 9113 sections 6 and 7).
+const (
+	h2Data, h2Headers, h2Reset, h2Settings = 0x0, 0x1, 0x3, 0x4
+	h2EndStream, h2EndHeaders, h2Ack       = 0x1, 0x4, 0x1
+	h2EnableConnect                        = 0x8
+)
+
+// h2Peer is a client that speaks HTTP/2 frames on stream 1.
+type h2Peer struct {
+	t *testing.T
+	*wireConn
+}
+
+// serveHTTP2 starts a server for handler and opens a connection to it.
+func serveHTTP2(t *testing.T, handler http.HandlerFunc) *h2Peer {
+	t.Helper()
+	s := httptest.NewUnstartedServer(handler)
+	s.Config.Protocols = new(http.Protocols)
+	s.Config.Protocols.SetUnencryptedHTTP2(true)
+	s.Config.ErrorLog = discardLog
+	s.Start()
+	conn, err := net.Dial("tcp", s.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close(); s.Close() })
+	_ = conn.SetDeadline(time.Now().Add(testTimeout))
+	p := &h2Peer{t, newWireConn(conn)}
+	if _, err := io.WriteString(conn, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	p.send(h2Settings, 0, 0, nil)
+	allowed := false
+	_, payload := p.next(h2Settings)
+	for ; len(payload) >= 6; payload = payload[6:] {
+		allowed = allowed || binary.BigEndian.Uint16(payload) == h2EnableConnect && binary.BigEndian.Uint32(payload[2:]) == 1
+	}
+	if !allowed {
+		t.Fatal("the server does not announce extended CONNECT")
+	}
+	return p
+}
+
+func (p *h2Peer) send(typ, flags byte, stream uint32, payload []byte) {
+	p.t.Helper()
+	b := append(binary.BigEndian.AppendUint32(nil, uint32(len(payload))<<8|uint32(typ)), flags)
+	b = append(binary.BigEndian.AppendUint32(b, stream), payload...)
+	if _, err := p.Write(b); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// next reads up to the next frame of a type, and acknowledges settings on the way.
+func (p *h2Peer) next(typ byte) (flags byte, payload []byte) {
+	p.t.Helper()
+	for {
+		head := make([]byte, 9)
+		if _, err := io.ReadFull(p, head); err != nil {
+			p.t.Fatalf("waiting for a frame of type %d: %v", typ, err)
+		}
+		payload := make([]byte, binary.BigEndian.Uint32(head)>>8)
+		if _, err := io.ReadFull(p, payload); err != nil {
+			p.t.Fatal(err)
+		}
+		if head[3] == h2Settings && head[4]&h2Ack == 0 {
+			p.send(h2Settings, h2Ack, 0, nil)
+		}
+		if head[3] == typ {
+			return head[4], payload
+		}
+		if head[3] == h2Reset {
+			p.t.Fatalf("waiting for a frame of type %d: the stream was reset with %x", typ, payload)
+		}
+	}
+}
+
+// connect opens stream 1 and returns the first octet of the answer's header block: 0x88 is :status 200, and what is no
+// frequent status is a literal.
+func (p *h2Peer) connect(fields ...string) (flags, status byte) {
+	p.t.Helper()
+	var block []byte
+	fields = append([]string{":method", "CONNECT", ":scheme", "http", ":path", "/chat", ":authority", "server.example.com"}, fields...)
+	fields = append(fields, "sec-websocket-version", "13")
+	for i := 0; i < len(fields); i += 2 {
+		block = append(block, 0) // literal without indexing, new name (RFC 7541 section 6.2.2)
+		for _, s := range fields[i : i+2] {
+			block = append(append(block, byte(len(s))), s...)
+		}
+	}
+	p.send(h2Headers, h2EndHeaders, 1, block)
+	flags, block = p.next(h2Headers)
+	return flags, block[0]
+}
+
+func (p *h2Peer) open() {
+	p.t.Helper()
+	if flags, status := p.connect(":protocol", "websocket", "sec-websocket-protocol", "chat"); status != 0x88 || flags&h2EndStream != 0 {
+		p.t.Fatalf("got flags %x and status %x, want an open stream and 200", flags, status)
+	}
+}
+
+func testHTTP2Echo(t *testing.T) {
+	p := serveHTTP2(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", "1") // middleware that knows no better
+		c, err := Accept(transparent{w}, r, &Options{Subprotocols: []string{"chat"}})
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		if c.Subprotocol() != "chat" || c.RemoteAddr().String() != r.RemoteAddr || c.LocalAddr() == nil {
+			t.Errorf("got subprotocol %q, addresses %v and %v", c.Subprotocol(), c.RemoteAddr(), c.LocalAddr())
+		}
+		for range 3 {
+			typ, message, err := c.Read(r.Context())
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if err := c.Write(r.Context(), typ, message); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	p.open()
+	for range 3 {
+		p.send(h2Data, 0, 1, []byte(maskedHello))
+		if _, got := p.next(h2Data); string(got) != hello {
+			t.Errorf("got %q, want %q", got, hello)
+		}
+	}
+	if flags, got := p.next(h2Data); flags&h2EndStream == 0 || len(got) != 0 {
+		t.Errorf("got flags %x and %q, want the stream to end in order", flags, got)
+	}
+}
+
+func testHTTP2Refusal(t *testing.T) {
+	p := serveHTTP2(t, echoOnce(nil))
+	if _, status := p.connect(":protocol", "websocket", "origin", "https://evil.example"); status == 0x88 {
+		t.Error("got 200, want 403")
+	}
+}
+
+func testHTTP2Protocol(t *testing.T) {
+	p := serveHTTP2(t, echoOnce(nil))
+	if _, status := p.connect(":protocol", "connect-udp"); status == 0x88 {
+		t.Error("got 200, want 501")
+	}
+}
+
+func testHTTP2CloseEndsRead(t *testing.T) {
+	p := serveHTTP2(t, func(w http.ResponseWriter, r *http.Request) {
+		s, err := openStream(w, r, time.Minute)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		started, ended := make(chan bool), make(chan error)
+		go func() {
+			close(started)
+			_, err := s.Read(make([]byte, 1))
+			ended <- err
+		}()
+		<-started
+		s.Close()
+		if err := <-ended; !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Read: got %v, want net.ErrClosed", err)
+		}
+		if _, err := s.Write([]byte("x")); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Write: got %v, want net.ErrClosed", err)
+		}
+	})
+	p.open()
+	if flags, _ := p.next(h2Data); flags&h2EndStream == 0 {
+		t.Error("the stream does not end in order")
+	}
+}
+
+func testHTTP2CloseEndsWrite(t *testing.T) {
+	p := serveHTTP2(t, func(w http.ResponseWriter, r *http.Request) {
+		s, err := openStream(w, r, time.Minute)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		ended := make(chan error)
+		go func() {
+			_, err := s.Write(make([]byte, 1<<20)) // the peer's window is 64 KiB
+			ended <- err
+		}()
+		_, _ = s.Read(make([]byte, 1)) // the peer has seen the window full
+		s.Close()
+		if err := <-ended; !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Write: got %v, want net.ErrClosed", err)
+		}
+	})
+	p.open()
+	for window := 65535; window > 0; {
+		_, data := p.next(h2Data)
+		window -= len(data)
+	}
+	p.send(h2Data, 0, 1, []byte("x"))
+	p.next(h2Reset)
+}
+
+func testHTTP2WriteAfterHandler(t *testing.T) {
+	streams := make(chan *stream, 1)
+	p := serveHTTP2(t, func(w http.ResponseWriter, r *http.Request) {
+		s, err := openStream(w, r, time.Minute)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		streams <- s
+	})
+	p.open()
+	if flags, _ := p.next(h2Data); flags&h2EndStream == 0 {
+		t.Error("the stream does not end with the handler")
+	}
+	if _, err := (<-streams).Write([]byte("x")); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Write: got %v, want net.ErrClosed", err)
+	}
+}
+
+// finished is the ResponseWriter of a handler that has returned.
+type finished struct{ *httptest.ResponseRecorder }
+
+func (finished) Write([]byte) (int, error)        { panic("Write called after Handler finished") }
+func (finished) SetWriteDeadline(time.Time) error { panic("nil pointer dereference") }
+
+func TestStreamOfAHandlerThatHasReturned(t *testing.T) {
+	w := finished{httptest.NewRecorder()}
+	s := &stream{body: http.NoBody, w: w, controller: http.NewResponseController(w)}
+	if _, err := s.Write([]byte("x")); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Write: got %v, want net.ErrClosed", err)
+	}
+	s.writing = true
+	if err := s.Close(); err != nil {
+		t.Errorf("Close: got %v, want nil", err)
+	}
+}
+
+// flusher is the ResponseWriter of a stream whose deadlines are noted.
+type flusher struct {
+	*httptest.ResponseRecorder
+	read, write []time.Time
+}
+
+func (f *flusher) SetReadDeadline(d time.Time) error  { f.read = append(f.read, d); return nil }
+func (f *flusher) SetWriteDeadline(d time.Time) error { f.write = append(f.write, d); return nil }
+
+func TestAnswerOverHTTP2(t *testing.T) {
+	w := &flusher{ResponseRecorder: httptest.NewRecorder()}
+	w.Header()["X-Middleware"] = []string{"1"}
+	for _, name := range []string{"Content-Length", "Connection", "Upgrade", "Sec-Websocket-Accept", "sec-websocket-protocol"} {
+		w.Header()[name] = []string{"x"}
+	}
+	r := connectRequest()
+	r.Header["Sec-Websocket-Protocol"] = []string{"mqtt, chat"}
+	c, err := Accept(w, r, &Options{Subprotocols: []string{"chat"}, Header: http.Header{"X-Middleware": {"2"}, "X-Ours": {"3"}}, WriteTimeout: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.CloseNow()
+	want := http.Header{"X-Middleware": {"1", "2"}, "X-Ours": {"3"}, "Sec-Websocket-Protocol": {"chat"}}
+	if w.Code != 200 || !w.Flushed || !reflect.DeepEqual(w.Header(), want) {
+		t.Errorf("got %d, flushed %v, %v, want 200, flushed, %v", w.Code, w.Flushed, w.Header(), want)
+	}
+	if len(w.write) != 2 || time.Until(w.write[0]) < time.Minute || !w.write[1].IsZero() || len(w.read) != 1 || !w.read[0].IsZero() {
+		t.Errorf("got write deadlines %v and read deadlines %v, want WriteTimeout's and then none", w.write, w.read)
+	}
+}
+
+// unflushed is middleware that hides how to flush.
+type unflushed struct{ http.ResponseWriter }
+
+func TestFlusherBehindMiddleware(t *testing.T) {
+	w := httptest.NewRecorder()
+	c, err := Accept(transparent{unflushed{w}}, connectRequest(), nil)
+	if c != nil || err == nil || !strings.Contains(err.Error(), "websocket.unflushed hides") || w.Code != 500 {
+		t.Errorf("got %v and status %d, want an error that names the type, and 500", err, w.Code)
+	}
+	w = httptest.NewRecorder()
+	if c, err = Accept(transparent{transparent{w}}, connectRequest(), nil); err != nil || w.Code != 200 {
+		t.Fatalf("got %v and status %d, want 200", err, w.Code)
+	}
+	c.CloseNow()
+}
+
+func TestAddressOfARequest(t *testing.T) {
+	for s, want := range map[string]string{"192.0.2.1:1234": "*net.TCPAddr", "[2001:db8::1]:1": "*net.TCPAddr", "@": "websocket.hostAddr", "": "websocket.hostAddr"} {
+		a := parseAddr(s)
+		if got := reflect.TypeOf(a).String(); got != want || a.String() != s || a.Network() != "tcp" {
+			t.Errorf("%q: got a %s %q, want a %s", s, got, a, want)
+		}
+	}
+}
