@@ -66,7 +66,7 @@ type Conn struct {
 	queue        queue     // guarded by mu
 	draining     bool      // a goroutine is there that drains queue; guarded by mu
 	queueWriting bool      // the frames being written are of queue; guarded by mu
-	deflater     *deflater // made on first use; guarded by sending
+	deflater     *deflater // made on first use; guarded by framing
 	fragmenting  bool      // a MessageWriter has begun a message; guarded by framing
 
 	sent        uint32 // counts what MessageWriters have written; guarded by mu
@@ -258,17 +258,23 @@ func (c *Conn) Write(ctx context.Context, typ MessageType, data []byte) error {
 	if err := c.lockSending(ctx); err != nil {
 		return err
 	}
-	h, out := c.compress(Header{Fin: true, Opcode: Opcode(typ)}, data)
 	err := c.lockFrame(ctx)
 	if err == nil {
-		err = c.writeFrame(ctx, h, out.octets)
+		err = c.writeMessage(ctx, typ, data)
 		c.unlockFrame()
 	}
+	c.releaseTurn(&c.sending)
+	return err
+}
+
+// writeMessage writes a message in one frame with the framing turn taken.
+func (c *Conn) writeMessage(ctx context.Context, typ MessageType, data []byte) error {
+	h, out := c.compress(Header{Fin: true, Opcode: Opcode(typ)}, data)
+	err := c.writeFrame(ctx, h, out.octets)
 	if err != nil && h.Rsv1 {
 		c.deflater.forget() // the peer did not get what the window is made of
 	}
 	out.free()
-	c.releaseTurn(&c.sending)
 	return err
 }
 
@@ -299,8 +305,8 @@ func (o outgoing) free() {
 }
 
 // compress makes the payload of a message's only frame, compressed where that was
-// agreed and pays. The sending turn is taken, so that messages are compressed in
-// the order in which they leave (RFC 7692 section 7.2.1).
+// agreed and pays. The framing turn is taken, so that messages are compressed in
+// the order in which they leave (RFC 7692 section 7.2.1), those of Close too.
 func (c *Conn) compress(h Header, p []byte) (Header, outgoing) {
 	params := c.r.deflate
 	if params == nil || len(p) < params.threshold {
@@ -317,7 +323,7 @@ func (c *Conn) compress(h Header, p []byte) (Header, outgoing) {
 	return h, outgoing{b, buf}
 }
 
-// compressor makes the deflater on first use. The sending turn is taken.
+// compressor makes the deflater on first use. The framing turn is taken.
 func (c *Conn) compressor() *deflater {
 	if c.deflater == nil {
 		c.deflater = newDeflater(c.r.deflate)
