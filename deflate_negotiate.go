@@ -60,6 +60,11 @@ type deflateParams struct {
 	threshold                     int // octets; shorter messages are sent as they are
 }
 
+// deflateForm is all that a message that stands alone depends on, so that it is compressed once for many connections.
+type deflateForm struct{ bits, level int }
+
+func (p *deflateParams) form() deflateForm { return deflateForm{p.sendBits, p.level} }
+
 // deflateTerms are the parameters of one permessage-deflate, in an offer, in an answer, or as agreed.
 type deflateTerms struct {
 	serverNoTakeover, clientNoTakeover bool

@@ -26,7 +26,7 @@ type Prepared struct {
 	payload []byte // the end of plain
 
 	mu       sync.Mutex
-	deflated map[deflateParams][]byte // whole frames; nil where compressing gained nothing; guarded by mu
+	deflated map[deflateForm][]byte // whole frames; nil where compressing gained nothing; guarded by mu
 }
 
 // Prepare makes a Prepared of a message; data is copied. Text that is not UTF-8 is
@@ -61,13 +61,14 @@ func (p *Prepared) frame(params *deflateParams) []byte {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	frame, ok := p.deflated[*params]
+	form := params.form()
+	frame, ok := p.deflated[form]
 	if !ok {
 		frame = p.deflate(params)
 		if p.deflated == nil {
-			p.deflated = make(map[deflateParams][]byte)
+			p.deflated = make(map[deflateForm][]byte)
 		}
-		p.deflated[*params] = frame
+		p.deflated[form] = frame
 	}
 	if frame == nil {
 		return p.plain
