@@ -182,19 +182,25 @@ func newInflater(p *deflateParams) *inflater {
 	return &inflater{p: p}
 }
 
-// feed gives the next octets of a message's compressed payload. p is used until read asks for more. final says that
-// they are the last.
+// feed gives the next octets of a message's compressed payload. p is used until read asks for more. final says that they
+// are the last.
 func (f *inflater) feed(p []byte, final bool) {
-	if f.m == nil {
-		if !final && (len(p) == 0 || f.patient && len(f.held)+len(p) < patience) {
-			f.held = append(f.held, p...)
-			return
-		}
-		if len(f.held) > 0 {
-			p, f.held = append(f.held, p...), nil
-		}
-		f.m = borrowInflation(f.window)
+	switch {
+	case f.m != nil:
+		f.m.src.feed(p, final)
+	case !final && (len(p) == 0 || f.patient && len(f.held)+len(p) < patience):
+		f.held = append(f.held, p...)
+	case len(f.held) > 0:
+		f.begin(append(f.held, p...), final)
+	default:
+		f.begin(p, final)
 	}
+}
+
+// begin makes p the beginning of a message that is inflated from now on.
+func (f *inflater) begin(p []byte, final bool) {
+	f.held = nil
+	f.m = borrowInflation(f.window)
 	f.m.src.feed(p, final)
 }
 
@@ -202,7 +208,10 @@ func (f *inflater) feed(p []byte, final bool) {
 // errMoreInput, and feed must follow; io.EOF, the message is over; a *ProtocolError with 1007, it can't be inflated.
 func (f *inflater) read(p []byte) (int, error) {
 	if f.m == nil {
-		return 0, errMoreInput
+		if len(f.held) == 0 || f.patient {
+			return 0, errMoreInput
+		}
+		f.begin(f.held, false)
 	}
 	for f.m.taken == f.m.end {
 		err := f.inflate()

@@ -60,7 +60,7 @@ type reader struct {
 	ctl     *ctlFrame // a control frame of which only a part has arrived; nil: none
 	size    int64     // octets of the open message that were taken, after decompression
 	text    utf8Check // of the open message
-	inflate *inflater // of the open message, or the window of all; nil: none
+	inflate *inflater // made on first use
 	fed     int       // octets of buf that inflate looks at
 	saved   []byte    // octets of the open message that were taken for a read that was interrupted
 }
@@ -332,9 +332,6 @@ func (r *reader) readInflated(p []byte) (int, error) {
 			return n, nil
 		case err == io.EOF:
 			r.unfeed()
-			if !r.deflate.receiveTakeover {
-				r.inflate = nil
-			}
 			return 0, r.endMessage()
 		case err != errMoreInput:
 			return 0, err
@@ -375,6 +372,10 @@ func (r *reader) unfeed() {
 // appendMessage appends the rest of the open message to b. If it returns an
 // error, b holds what was taken so far.
 func (r *reader) appendMessage(b []byte) ([]byte, error) {
+	if r.seq.compressed {
+		r.inflate.patient = true
+		defer func() { r.inflate.patient = false }()
+	}
 	for {
 		if room := cap(b) - len(b); !r.seq.compressed && r.left > int64(room) {
 			b = r.grow(b, r.left)
