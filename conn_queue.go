@@ -213,6 +213,18 @@ func (c *Conn) finishFrame(rest []byte, err error) {
 	c.releaseTurn(&c.sending)
 }
 
+// flushHeld writes the frames that event mode has held back.
+func (c *Conn) flushHeld() error {
+	if err := c.lockFrame(context.Background()); err != nil {
+		return err
+	}
+	defer c.unlockFrame()
+	if _, err := c.w.flush(); err != nil {
+		return c.writeFailed(context.Background(), true, err)
+	}
+	return nil
+}
+
 // dropSlow ends a connection whose peer does not keep up: what is queued is
 // dropped, and 1013 follows the frame in progress, if the peer takes it within
 // CloseTimeout.
