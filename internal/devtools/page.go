@@ -249,10 +249,13 @@ func (p *Page) call(method string, params, result any) {
 	p.b.call(p.session, method, params, result)
 }
 
-// fatalf fails the test with the console's lines, which often say why.
+// fatalf fails the test with what the page shows and its console's lines, which often say why.
 func (p *Page) fatalf(format string, args ...any) {
 	p.b.t.Helper()
-	p.b.t.Fatalf("devtools: %s\nconsole:\n%s", fmt.Sprintf(format, args...), strings.Join(p.Console(), "\n"))
+	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
+	defer cancel()
+	shows, _ := p.eval(ctx, `document.body.innerText`)
+	p.b.t.Fatalf("devtools: %s\nthe page shows %s\nits console: %q", fmt.Sprintf(format, args...), shows, p.Console())
 }
 
 // A value is a JavaScript value as the protocol describes it.
