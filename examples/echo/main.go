@@ -98,14 +98,16 @@ func run(ctx context.Context, cfg *config, stdout io.Writer) error {
 	return shutdown(hs, echo)
 }
 
-// shutdown ends the HTTP server, which knows nothing of its WebSockets, and then these.
+// shutdown ends the HTTP server, which knows nothing of its WebSockets, and these, both at once: a browser opens
+// connections in advance, for whose requests the HTTP server waits as long as it may.
 func shutdown(hs *http.Server, echo *server) error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
-	// Clients that were told 1001 and did not answer have been cut at the end of ctx, which is no failure of ours.
-	err := errors.Join(hs.Shutdown(ctx), echo.Shutdown(ctx))
+	closed := make(chan error, 1)
+	go func() { closed <- echo.Shutdown(ctx) }()
+	err := errors.Join(hs.Shutdown(ctx), <-closed)
 	if errors.Is(err, context.DeadlineExceeded) {
-		return nil
+		return nil // who did not answer in time has been cut, which is no failure of ours
 	}
 	return err
 }

@@ -93,9 +93,10 @@ func TestPageClosesWithACodeAndConnectsAgain(t *testing.T) {
 	p.Wait(`document.querySelector("#log .note.bad")`)
 	waitState(p, "open")
 
+	// The server echoes the code, not the reason (RFC 6455 section 5.5.1).
 	for _, row := range []struct{ code, reason, want string }{
 		{"1000", "", "Closed with 1000"},
-		{"4001", "bis später", "Closed with 4001 “bis später”"},
+		{"4001", "bis später", "Closed with 4001"},
 		{"", "", "Closed without a code"},
 	} {
 		p.Type("#code", row.code)

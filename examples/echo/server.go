@@ -15,6 +15,9 @@ import (
 //go:embed page.html
 var page []byte
 
+// shuttingDown is the reason of the Close frames at the end.
+const shuttingDown = "the server is shutting down"
+
 // keptBuffer is the most octets that a connection keeps from one message for the next.
 const keptBuffer = 4 << 20
 
@@ -70,13 +73,14 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // Accept has answered
 	}
-	defer func() { _ = c.CloseNow() }()
 	if !s.add(c) {
-		_ = c.Close(websocket.StatusGoingAway, "")
+		_ = c.Close(websocket.StatusGoingAway, shuttingDown)
 		return
 	}
 	defer s.remove(c)
 	_ = echo(c) // the peer knows how it ended, and nobody else asks
+	// The connection is over, but TCP may not be: in the middle of an upload a client that is cut off never sees why.
+	_ = c.Close(websocket.StatusNormalClosure, "")
 }
 
 // echo sends every message of c back as it came, until one fails. It allocates only when a message is longer than all
@@ -124,7 +128,7 @@ func (s *server) Shutdown(ctx context.Context) error {
 	s.closing = true
 	var closing sync.WaitGroup
 	for c := range s.conns {
-		closing.Go(func() { _ = c.Close(websocket.StatusGoingAway, "the server is shutting down") })
+		closing.Go(func() { _ = c.Close(websocket.StatusGoingAway, shuttingDown) })
 	}
 	s.mu.Unlock()
 

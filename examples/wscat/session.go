@@ -37,7 +37,6 @@ func run(ctx context.Context, cfg *config) error {
 	if err != nil {
 		return explain(err, resp)
 	}
-	defer func() { _ = conn.CloseNow() }()
 	say("open: %s%s", cfg.url, agreed(conn))
 	s := &session{
 		config:   cfg,
@@ -107,11 +106,12 @@ func (s *session) talk(ctx context.Context, in io.Reader) error {
 // finish reports how the server, or the network, has ended the connection: nil if cleanly.
 func (s *session) finish(err error) error {
 	var closed *websocket.CloseError
-	if !errors.As(err, &closed) {
-		return err
+	if errors.As(err, &closed) {
+		say("closed by the server: %d %s", closed.Code, printable([]byte(closed.Reason)))
+		err = nil
 	}
-	say("closed by the server: %d %s", closed.Code, printable([]byte(closed.Reason)))
-	return nil
+	// The connection is over, but our last Close frame may still be on its way.
+	return errors.Join(err, s.conn.Close(s.code, s.reason))
 }
 
 // sendLines sends each line as a message, while there is a connection. A line that can't be a message is reported and left
