@@ -78,6 +78,7 @@ func wantEcho(t *testing.T, c *websocket.Conn, typ websocket.MessageType, data [
 }
 
 func TestEveryMessageComesBackAsItWas(t *testing.T) {
+	t.Parallel()
 	random := make([]byte, 16<<20)
 	_, _ = rand.Read(random)
 	text := []byte(strings.Repeat("Ein Täßchen 茶 für 👩‍🚀? ", 16<<20/32))
@@ -100,6 +101,7 @@ func TestEveryMessageComesBackAsItWas(t *testing.T) {
 }
 
 func TestFragmentsComeBackAsOneMessage(t *testing.T) {
+	t.Parallel()
 	c, _ := dial(t, serve(t).URL, nil)
 	ctx := patience(t)
 	w, err := c.Writer(ctx, websocket.Text)
@@ -120,6 +122,7 @@ func TestFragmentsComeBackAsOneMessage(t *testing.T) {
 }
 
 func TestCompressionIsOnUnlessToldOtherwise(t *testing.T) {
+	t.Parallel()
 	const none, compressed = "", "permessage-deflate"
 	for _, row := range []struct {
 		args     []string
@@ -142,6 +145,7 @@ func TestCompressionIsOnUnlessToldOtherwise(t *testing.T) {
 }
 
 func TestLimit(t *testing.T) {
+	t.Parallel()
 	s := serve(t, "-limit", "1000")
 	c, _ := dial(t, s.URL, nil)
 	wantEcho(t, c, websocket.Binary, make([]byte, 1000))
@@ -154,6 +158,7 @@ func TestLimit(t *testing.T) {
 }
 
 func TestWhoGetsThePage(t *testing.T) {
+	t.Parallel()
 	const browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 	url := strings.Replace(serve(t).URL, "ws", "http", 1)
 	for _, row := range []struct {
@@ -198,6 +203,7 @@ func TestWhoGetsThePage(t *testing.T) {
 }
 
 func TestSignalClosesAllWith1001(t *testing.T) {
+	t.Parallel()
 	for _, sig := range []os.Signal{syscall.SIGTERM, os.Interrupt} {
 		s := serve(t)
 		var conns []*websocket.Conn
@@ -220,6 +226,7 @@ func TestSignalClosesAllWith1001(t *testing.T) {
 
 // A client that has vanished, or stays silent, or never sends its request, must not keep the server from ending.
 func TestSignalDoesNotWaitForTheSilent(t *testing.T) {
+	t.Parallel()
 	s := serve(t)
 	addr := strings.Trim(strings.TrimPrefix(s.URL, "ws://"), "/")
 	for _, request := range []string{"", "GET / HTTP/1.1\r\nHost: " + addr + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
@@ -249,6 +256,7 @@ func TestSignalDoesNotWaitForTheSilent(t *testing.T) {
 }
 
 func TestTLS(t *testing.T) {
+	t.Parallel()
 	cert, key, roots := certificate(t)
 	s := serve(t, "-cert", cert, "-key", key)
 	if !strings.HasPrefix(s.URL, "wss://127.0.0.1:") {
@@ -299,6 +307,7 @@ func certificate(t *testing.T) (certFile, keyFile string, roots *x509.CertPool) 
 }
 
 func TestWrongCommandLine(t *testing.T) {
+	t.Parallel()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

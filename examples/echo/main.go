@@ -26,7 +26,9 @@ import (
 
 const (
 	headerTimeout = 10 * time.Second // for a client to send its request
-	closeTimeout  = 5 * time.Second  // for all connections to end, once a signal has come
+	// Once a signal has come:
+	requestTimeout = 1 * time.Second // for requests to end
+	closeTimeout   = 5 * time.Second // for all to end
 )
 
 // A config is what the command line says.
@@ -99,13 +101,16 @@ func run(ctx context.Context, cfg *config, stdout io.Writer) error {
 }
 
 // shutdown ends the HTTP server, which knows nothing of its WebSockets, and these, both at once: a browser opens
-// connections in advance, for whose requests the HTTP server waits as long as it may.
+// connections in advance, for whose requests the HTTP server would wait while the pages wait for their Close frames.
 func shutdown(hs *http.Server, echo *server) error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	closed := make(chan error, 1)
 	go func() { closed <- echo.Shutdown(ctx) }()
-	err := errors.Join(hs.Shutdown(ctx), <-closed)
+
+	requests, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	err := errors.Join(hs.Shutdown(requests), hs.Close(), <-closed)
 	if errors.Is(err, context.DeadlineExceeded) {
 		return nil // who did not answer in time has been cut, which is no failure of ours
 	}

@@ -48,6 +48,7 @@ func choose(p *devtools.Page, octets int) {
 }
 
 func TestPageSendsEverythingAndGetsItBack(t *testing.T) {
+	t.Parallel()
 	b := devtools.Start(t)
 	_, p := open(t, b)
 
@@ -86,6 +87,7 @@ func TestPageSendsEverythingAndGetsItBack(t *testing.T) {
 }
 
 func TestPageClosesWithACodeAndConnectsAgain(t *testing.T) {
+	t.Parallel()
 	b := devtools.Start(t)
 	_, p := open(t, b)
 	p.Type("#code", "999")
@@ -113,6 +115,7 @@ func TestPageClosesWithACodeAndConnectsAgain(t *testing.T) {
 }
 
 func TestPageSeesTheServersCloseCode(t *testing.T) {
+	t.Parallel()
 	b := devtools.Start(t)
 	s, p := open(t, b, "-limit", "1000000")
 	// The server refuses a message of which most is still on its way. The browser must see 1009, not a reset.

@@ -71,6 +71,7 @@ func echoServer(t *testing.T, args ...string) *command.Server {
 }
 
 func TestEachLineIsAMessage(t *testing.T) {
+	t.Parallel()
 	url := echoServer(t).URL
 	long := strings.Repeat("a long line ", 100_000)
 	for _, row := range []struct{ why, input, want string }{
@@ -83,6 +84,7 @@ func TestEachLineIsAMessage(t *testing.T) {
 		{"a thousand lines", strings.Repeat("Zeile äöü\n", 1000), strings.Repeat("Zeile äöü\n", 1000)},
 	} {
 		t.Run(row.why, func(t *testing.T) {
+			t.Parallel()
 			wscat(t, row.input, url).want(t, row.want, "closed: 1000", 0)
 			wscat(t, row.input, "-compress", url).want(t, row.want, "closed: 1000", 0)
 		})
@@ -90,16 +92,19 @@ func TestEachLineIsAMessage(t *testing.T) {
 }
 
 func TestBinaryIsHexadecimal(t *testing.T) {
+	t.Parallel()
 	url := echoServer(t).URL
 	wscat(t, "00 ff 0A\ncafe\n\n", "-b", url).want(t, "00ff0a\ncafe\n\n", "closed: 1000", 0)
 	wscat(t, "cafe\ncaf\nbabe\n", "-b", url).want(t, "cafe\nbabe\n", "line 2", 1)
 }
 
 func TestALineThatIsNotTextIsReported(t *testing.T) {
+	t.Parallel()
 	wscat(t, "one\n\xff\nthree\n", echoServer(t).URL).want(t, "one\nthree\n", "line 2", 1)
 }
 
 func TestCloseCodesOfBothSides(t *testing.T) {
+	t.Parallel()
 	received := make(chan error, 1)
 	url := serve(t, nil, func(ctx context.Context, c *websocket.Conn, _ *http.Request) {
 		_, _, err := c.Read(ctx)
@@ -119,6 +124,7 @@ func TestCloseCodesOfBothSides(t *testing.T) {
 }
 
 func TestEndsWithoutACleanClose(t *testing.T) {
+	t.Parallel()
 	url := serve(t, nil, func(_ context.Context, c *websocket.Conn, _ *http.Request) { _ = c.CloseNow() })
 	wscat(t, "", "-wait", "-1s", url).want(t, "", "wscat: ", 1)
 
@@ -131,6 +137,7 @@ func TestEndsWithoutACleanClose(t *testing.T) {
 }
 
 func TestRequest(t *testing.T) {
+	t.Parallel()
 	seen := make(chan *http.Request, 1)
 	opts := &websocket.Options{Subprotocols: []string{"soap"}, Origins: []string{"https://example.com"}}
 	url := serve(t, opts, func(ctx context.Context, c *websocket.Conn, r *http.Request) {
@@ -147,6 +154,7 @@ func TestRequest(t *testing.T) {
 }
 
 func TestTLSIsCheckedUnlessToldOtherwise(t *testing.T) {
+	t.Parallel()
 	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c, err := websocket.Accept(w, r, nil)
 		if err != nil {
@@ -162,6 +170,7 @@ func TestTLSIsCheckedUnlessToldOtherwise(t *testing.T) {
 }
 
 func TestWrongCommandLine(t *testing.T) {
+	t.Parallel()
 	for _, args := range [][]string{{}, {"ws://a", "ws://b"}, {"-nonsense", "ws://a"}, {"-H", "no colon", "ws://a"}} {
 		wscat(t, "", args...).want(t, "", "usage: wscat", 2)
 	}
@@ -216,12 +225,14 @@ func (r *running) says(part string) {
 }
 
 func TestPing(t *testing.T) {
+	t.Parallel()
 	r := start(t, "-ping", "10ms", echoServer(t).URL)
 	r.says("Pong after ")
 	r.says("Pong after ")
 }
 
 func TestInterruptCloses(t *testing.T) {
+	t.Parallel()
 	s := echoServer(t)
 	r := start(t, s.URL)
 	r.says("open: ")
@@ -242,6 +253,7 @@ func TestInterruptCloses(t *testing.T) {
 }
 
 func TestPrintable(t *testing.T) {
+	t.Parallel()
 	s := &session{config: new(config), terminal: true}
 	got := string(s.line(websocket.Message{Type: websocket.Text, Data: []byte("ä\t\x1b[2J\u009b")}))
 	if want := "< ä\t" + `\x1b[2J\x9b` + "\n"; got != want {

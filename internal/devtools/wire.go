@@ -86,7 +86,11 @@ func (w *wire) call(ctx context.Context, session, method string, params, result 
 		delete(w.waiting, id)
 	}()
 
-	if err := w.conn.WriteJSON(ctx, command{id, session, method, params}); err != nil {
+	message, err := json.Marshal(command{id, session, method, params})
+	if err != nil {
+		return err
+	}
+	if err := w.conn.Write(ctx, websocket.Text, message); err != nil {
 		return err
 	}
 	select {
@@ -113,9 +117,12 @@ func (a *answer) decode(result any) error {
 // read hands answers and events to those who wait for them, until the connection ends.
 func (w *wire) read() {
 	defer close(w.done)
-	for {
+	for msg, err := range w.conn.Messages(context.Background()) {
 		a := new(answer)
-		if err := w.conn.ReadJSON(context.Background(), a); err != nil {
+		if err == nil {
+			err = json.Unmarshal(msg.Data, a)
+		}
+		if err != nil {
 			w.err = fmt.Errorf("the browser is gone: %w", err)
 			return
 		}
