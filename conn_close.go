@@ -490,13 +490,15 @@ func (c *Conn) writeBroken(err error) error {
 // lookForClose reads control frames that have arrived, with the reading turn
 // taken.
 func (c *Conn) lookForClose() {
-	c.r.src.raw.noWait = true
-	if c.conn != nil {
+	raw := &c.r.src.raw
+	noWait := raw.noWait
+	raw.noWait = true
+	if c.conn != nil && !raw.isRaw() {
 		c.readDeadline = 0
 		_ = c.conn.SetReadDeadline(time.Now().Add(lookPause)) // if that fails, so does reading
 	}
 	_, err := c.r.next()
-	c.r.src.raw.noWait = false
+	raw.noWait = noWait
 	if err == nil || err == errWouldBlock || errors.Is(err, os.ErrDeadlineExceeded) {
 		return
 	}

@@ -161,6 +161,9 @@ func (e *eventConn) readAll() error {
 				err = lost
 			}
 		}
+		if err == nil && (e.waits || e.state.Load() == eventAgain) {
+			err = c.ended() // nothing is delivered after a Close
+		}
 		if err != nil {
 			c.w.corked.Store(false)
 			return err

@@ -75,7 +75,7 @@ func (w *writer) frame(h Header, p []byte) (n int64, err error) {
 	}
 	if w.corked.Load() || w.holds.Load() {
 		if done, err := w.hold(h, p); done || err != nil {
-			return int64(len(p)), err
+			return maxHeader, err // what was held back before can't be taken back
 		}
 	}
 	f := plans.Get().(*plan)
