@@ -84,41 +84,40 @@ func (n *naive) block() (last bool) {
 
 func (n *naive) align() { n.bit = (n.bit + 7) / 8 * 8 }
 
-// naiveTree is a canonical Huffman code (RFC 1951 section 3.2.2).
-type naiveTree struct {
-	counts  [16]int // of codes of each length
-	symbols []int   // in the order of their codes
-}
+// naiveCode is one code of a tree, with its length in front so that it is unique.
+type naiveCode struct{ length, code int }
 
-func (n *naive) tree(lengths []int) (t naiveTree) {
-	free := 1 // codes of the length that are not taken
+// tree gives the canonical codes (RFC 1951 section 3.2.2).
+func (n *naive) tree(lengths []int) map[naiveCode]int {
+	tree := make(map[naiveCode]int)
+	code, longest := 0, 0
 	for length := 1; length <= 15; length++ {
+		code <<= 1
 		for symbol, l := range lengths {
 			if l == length {
-				t.counts[length]++
-				t.symbols = append(t.symbols, symbol)
+				tree[naiveCode{length, code}] = symbol
+				code++
+				longest = length
 			}
 		}
-		if free = 2*free - t.counts[length]; free < 0 {
+		if code > 1<<length {
 			n.refuse("oversubscribed tree")
 		}
 	}
-	if one := len(t.symbols) == 1 && t.counts[1] == 1; free > 0 && len(t.symbols) > 0 && !one {
+	one := len(tree) == 1 && longest == 1
+	if code != 1<<15 && len(tree) > 0 && !one {
 		n.refuse("incomplete tree")
 	}
-	return t
+	return tree
 }
 
-func (n *naive) symbol(t naiveTree) int {
-	code, first, symbols := 0, 0, t.symbols
-	for _, count := range t.counts[1:] {
-		code |= n.bits(1)
-		if code-first < count {
-			return symbols[code-first]
+func (n *naive) symbol(tree map[naiveCode]int) int {
+	code := 0
+	for length := 1; length <= 15; length++ {
+		code = code<<1 | n.bits(1)
+		if symbol, ok := tree[naiveCode{length, code}]; ok {
+			return symbol
 		}
-		symbols = symbols[count:]
-		first = (first + count) << 1
-		code <<= 1
 	}
 	n.refuse("code")
 	return 0
@@ -162,7 +161,7 @@ func (n *naive) dynamic() {
 }
 
 // codes inflates literals and matches until the end of the block (RFC 1951 section 3.2.5).
-func (n *naive) codes(literals, distances naiveTree) {
+func (n *naive) codes(literals, distances map[naiveCode]int) {
 	for {
 		symbol := n.symbol(literals)
 		switch {

@@ -1,0 +1,198 @@
+//go:build linux
+
+package main
+
+// The load generator's side of the orders.
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+func generate() error {
+	l, err := newLoad()
+	if err != nil {
+		return err
+	}
+	runtime.LockOSThread()
+	return obey(l.do)
+}
+
+func (l *load) do(o order) (result, error) {
+	switch o.Op {
+	case "listen":
+		addr, err := l.listen()
+		return result{Addr: addr}, err
+	case "echo":
+		return l.echo(o)
+	case "open":
+		agreed, err := l.dial(o, nil)
+		return result{Agreed: agreed}, err
+	case "talk":
+		s, err := scriptFor(o, o.Offer)
+		if err != nil {
+			return result{}, err
+		}
+		err = l.talk(o.Times, s)
+		_, octets, plain := l.total()
+		return result{Octets: octets, Plain: plain}, err
+	case "hush":
+		l.hush()
+		return result{}, nil
+	case "drain":
+		begin := time.Now()
+		err := l.drain(o.Octets)
+		return result{Elapsed: time.Since(begin)}, err
+	case "handshakes":
+		return handshakes(o)
+	case "close":
+		return result{}, l.close()
+	}
+	return result{}, fmt.Errorf("unknown order %q", o.Op)
+}
+
+// scriptFor makes the script of an order; agreed is what was negotiated, where messages are to be compressed.
+func scriptFor(o order, agreed string) (*script, error) {
+	if o.Offer == "" {
+		return echoScript(o.Kind, o.Size, o.Depth, o.Accept, o.Raw), nil
+	}
+	if !strings.Contains(agreed, "permessage-deflate") {
+		return nil, fmt.Errorf("compression was not agreed: %q", agreed)
+	}
+	client := !strings.Contains(agreed, "client_no_context_takeover")
+	server := !strings.Contains(agreed, "server_no_context_takeover")
+	return deflateScript(o.Size, client, server)
+}
+
+// echo opens connections, keeps depth messages in flight on each, and measures for the window's length.
+func (l *load) echo(o order) (r result, err error) {
+	defer func() {
+		if e := l.close(); err == nil {
+			err = e
+		}
+	}()
+	l.singly = o.Singly
+	if r.Agreed, err = l.open(o); err != nil {
+		return r, err
+	}
+	if err := l.start(o.Depth); err != nil {
+		return r, err
+	}
+	if err := l.warm(o.Warm); err != nil {
+		return r, err
+	}
+	_, r.Octets, r.Plain = l.total()
+	if !strings.Contains(o.Offer, "permessage-deflate") {
+		r.Octets, r.Plain = 0, 0
+	}
+	return r, l.measure(o, &r)
+}
+
+func (l *load) open(o order) (agreed string, err error) {
+	if o.Accept {
+		s, err := scriptFor(o, "")
+		if err != nil {
+			return "", err
+		}
+		return "", l.accept(o.Conns, s)
+	}
+	if o.Offer == "" {
+		s, err := scriptFor(o, "")
+		if err != nil {
+			return "", err
+		}
+		return l.dial(o, s)
+	}
+	if agreed, err = l.dial(o, nil); err != nil {
+		return agreed, err
+	}
+	if l.script, err = scriptFor(o, agreed); err != nil {
+		return agreed, err
+	}
+	for _, c := range l.conns {
+		c.use(l.script)
+	}
+	return agreed, nil
+}
+
+// fewestMessages make a window longer where messages are large or the machine does other work meanwhile.
+const fewestMessages = 200
+
+func (l *load) since(first float64) float64 {
+	m, _, _ := l.total()
+	return m - first
+}
+
+func (l *load) measure(o order, r *result) error {
+	before, err := cpuTime(o.PID)
+	if err != nil {
+		return err
+	}
+	begin := time.Now()
+	first, _, _ := l.total()
+	end := begin.Add(o.Window)
+	if err := l.spin(func(now time.Time) bool { return now.After(end) && l.since(first) >= fewestMessages }); err != nil {
+		return err
+	}
+	after, err := cpuTime(o.PID)
+	if err != nil {
+		return err
+	}
+	last, _, _ := l.total()
+	r.Elapsed, r.CPU, r.Messages, r.Total = time.Since(begin), after-before, last-first, last
+	return nil
+}
+
+// handshakes opens and resets connections, some at a time, for the window's length.
+func handshakes(o order) (result, error) {
+	before, err := cpuTime(o.PID)
+	if err != nil {
+		return result{}, err
+	}
+	sa, err := ipv4(o.Addr)
+	if err != nil {
+		return result{}, err
+	}
+	var (
+		count  atomic.Int64
+		failed atomic.Pointer[error]
+		all    sync.WaitGroup
+		begin  = time.Now()
+	)
+	for range o.Conns {
+		all.Go(func() {
+			for time.Since(begin) < o.Window {
+				if err := oneHandshake(sa, o.Addr); err != nil {
+					failed.Store(&err)
+					return
+				}
+				count.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	elapsed := time.Since(begin)
+	after, err := cpuTime(o.PID)
+	if e := failed.Load(); e != nil {
+		err = *e
+	}
+	return result{Messages: float64(count.Load()), Elapsed: elapsed, CPU: after - before}, err
+}
+
+func oneHandshake(sa syscall.Sockaddr, addr string) error {
+	fd, err := connect(sa)
+	if err != nil {
+		return err
+	}
+	if _, err := handshake(fd, addr, ""); err != nil {
+		_ = syscall.Close(fd)
+		return err
+	}
+	return os.NewSyscallError("close", abort(fd))
+}

@@ -1,0 +1,10 @@
+//go:build linux
+
+package main
+
+// contenders in the order of the tables.
+var contenders = []*contender{
+	byMessage, rawTCP, netHTTP,
+	thisAccept,
+	gorilla, coder, gobwas, gobwasBuffered, gobwasHTTP, gwsContender, gwsOwnServer, nbioContender, nbioBlocking,
+}
