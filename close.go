@@ -122,7 +122,7 @@ func cutReason(reason string) string {
 		return reason
 	}
 	n := maxReason
-	for !utf8.RuneStart(reason[n]) {
+	for n > 0 && !utf8.RuneStart(reason[n]) {
 		n--
 	}
 	return reason[:n]

@@ -14,6 +14,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -68,6 +69,10 @@ type Conn struct {
 	queueWriting bool      // the frames being written are of queue; guarded by mu
 	deflater     *deflater // made on first use; guarded by framing
 	fragmenting  bool      // a MessageWriter has begun a message; guarded by framing
+
+	eventMode bool        // messages go to a function; constant once others know of c
+	calling   atomic.Bool // the function runs
+	onOver    func()      // called when the connection is over, perhaps twice; guarded by mu
 
 	sent        uint32 // counts what MessageWriters have written; guarded by mu
 	subprotocol string
@@ -126,6 +131,11 @@ var (
 	// whose end it has not reached: the message can be finished only by it. Read
 	// it to io.EOF, or call its Discard.
 	ErrReaderOpen = errors.New("websocket: a MessageReader has begun this message: read it to io.EOF or call its Discard")
+
+	// ErrEventMode says that the connection's messages go to Server.Message, so that
+	// they can't be read otherwise; and that, while Message runs, there can be no
+	// waiting for the connection, such as Ping does.
+	ErrEventMode = errors.New("websocket: messages of this connection go to Server.Message")
 
 	errReadClosed = errors.New("websocket: CloseRead was called, so nothing can be read")
 	errNilContext = errors.New("websocket: nil context: pass context.Background()")

@@ -68,7 +68,8 @@ type closing struct {
 // messages, and ends the TCP connection. All of it together takes at most
 // Options.CloseTimeout. It returns nil once both Close frames have passed, also
 // where it was the peer who began. A second Close waits for the first and returns
-// its result.
+// its result. While Server.Message runs, it returns as soon as the frame is sent,
+// and Server.Closed reports the end.
 //
 // code is 1000 to 1003, 1007 to 1014 or 3000 to 4999, or 1005 for a Close frame
 // without a code (section 7.4). reason is UTF-8; what is over 123 octets is cut
@@ -79,6 +80,9 @@ func (c *Conn) Close(code StatusCode, reason string) error {
 	}
 	c.mu.Lock()
 	switch cl := c.closing; {
+	case cl != nil && c.calling.Load(): // the end waits for the one who calls
+		c.mu.Unlock()
+		return nil
 	case cl != nil:
 		c.mu.Unlock()
 		<-cl.done
@@ -91,8 +95,31 @@ func (c *Conn) Close(code StatusCode, reason string) error {
 	cl.own = true
 	c.mu.Unlock()
 	c.proclaim()
+	if c.calling.Load() {
+		go c.conclude(cl)
+		<-cl.sent
+		return nil
+	}
 	c.conclude(cl)
 	return cl.err
+}
+
+// ended is why the connection is over, nil while it is not.
+func (c *Conn) ended() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.cause
+}
+
+// awaitEnd waits until the closing of a connection that is over has come to its
+// end.
+func (c *Conn) awaitEnd() {
+	c.mu.Lock()
+	cl := c.closing
+	c.mu.Unlock()
+	if cl != nil {
+		<-cl.done
+	}
 }
 
 // CloseNow ends the connection without a closing handshake: the peer sees an
@@ -390,7 +417,7 @@ func (c *Conn) closeStream() {
 // registered with others' contexts.
 func (c *Conn) proclaim() {
 	c.mu.Lock()
-	cause, l, timer := c.cause, c.life, c.ping.timer
+	cause, l, timer, onOver := c.cause, c.life, c.ping.timer, c.onOver
 	watches := [...]*watch{c.readWatch, c.writeWatch}
 	c.readWatch, c.writeWatch = nil, nil
 	c.mu.Unlock()
@@ -399,6 +426,9 @@ func (c *Conn) proclaim() {
 	}
 	if timer != nil {
 		timer.Stop()
+	}
+	if onOver != nil {
+		onOver()
 	}
 	for _, w := range watches {
 		if w != nil && w.stop != nil {
@@ -460,13 +490,15 @@ func (c *Conn) writeBroken(err error) error {
 // lookForClose reads control frames that have arrived, with the reading turn
 // taken.
 func (c *Conn) lookForClose() {
-	c.r.src.raw.noWait = true
-	if c.conn != nil {
+	raw := &c.r.src.raw
+	noWait := raw.noWait
+	raw.noWait = true
+	if c.conn != nil && !raw.isRaw() {
 		c.readDeadline = 0
 		_ = c.conn.SetReadDeadline(time.Now().Add(lookPause)) // if that fails, so does reading
 	}
 	_, err := c.r.next()
-	c.r.src.raw.noWait = false
+	raw.noWait = noWait
 	if err == nil || err == errWouldBlock || errors.Is(err, os.ErrDeadlineExceeded) {
 		return
 	}
@@ -495,7 +527,7 @@ func (c *Conn) errLocked() error {
 // connection is over.
 func (c *Conn) CloseRead() {
 	c.mu.Lock()
-	done := c.readIsClosed || c.cause != nil
+	done := c.readIsClosed || c.cause != nil || c.eventMode
 	c.readIsClosed = true
 	over := c.over()
 	c.mu.Unlock()

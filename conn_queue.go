@@ -135,7 +135,10 @@ func (c *Conn) standsAlone() bool {
 
 // writeCopied writes messages that have to be made for this connection.
 func (c *Conn) writeCopied(b *batch, messages []*Prepared) error {
-	for _, p := range messages {
+	for i, p := range messages {
+		if i > 0 && c.isDropped() {
+			return nil
+		}
 		h, payload := c.compress(Header{Fin: true, Opcode: Opcode(p.typ)}, p.payload)
 		h.Length = int64(len(payload.octets))
 		b.octets = c.w.appendFrame(b.octets[:0], h, payload.octets)
@@ -147,11 +150,18 @@ func (c *Conn) writeCopied(b *batch, messages []*Prepared) error {
 	return nil
 }
 
+// isDropped says whether what is queued has become pointless: the connection is
+// over, and not by a Close of our own.
+func (c *Conn) isDropped() bool {
+	cause := c.ended()
+	return cause != nil && cause != errClosed
+}
+
 // queueFailed is what an error of the writer comes to. Where a slow consumer is
 // being dropped, only the frame in progress is finished, for the Close frame has
 // to follow it.
 func (c *Conn) queueFailed(frames [][]byte, n int64, err error) error {
-	if !c.w.halted.Load() || !errors.Is(err, os.ErrDeadlineExceeded) || !c.w.raw.isRaw() {
+	if !c.w.halted.Load() || !errors.Is(err, os.ErrDeadlineExceeded) {
 		return c.writeFailed(context.Background(), true, err)
 	}
 	c.w.resume()
@@ -213,6 +223,18 @@ func (c *Conn) finishFrame(rest []byte, err error) {
 	c.releaseTurn(&c.sending)
 }
 
+// flushHeld writes the frames that event mode has held back.
+func (c *Conn) flushHeld() error {
+	if err := c.lockFrame(context.Background()); err != nil {
+		return err
+	}
+	defer c.unlockFrame()
+	if _, err := c.w.flush(); err != nil {
+		return c.writeFailed(context.Background(), true, err)
+	}
+	return nil
+}
+
 // dropSlow ends a connection whose peer does not keep up: what is queued is
 // dropped, and 1013 follows the frame in progress, if the peer takes it within
 // CloseTimeout.
@@ -225,7 +247,7 @@ func (c *Conn) dropSlow() {
 	c.queue.drop()
 	cl := c.beginClosing(fmt.Errorf("websocket: peer does not keep up: %w", ErrQueueFull), StatusTryAgainLater, "")
 	cl.own = true
-	if c.queueWriting {
+	if c.queueWriting && c.w.raw.isRaw() { // else a write that is cut short can't go on
 		c.w.interrupt()
 	}
 	c.mu.Unlock()

@@ -136,6 +136,13 @@ func (c *Conn) lockRead(ctx context.Context) error {
 	return nil
 }
 
+// lockEvents takes the reading turn for event mode.
+func (c *Conn) lockEvents() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.lock(&c.reading, context.Background(), c.errLocked)
+}
+
 // lock takes t unless may, asked before and after the waiting, has an error.
 // Called, and returns, with c.mu held.
 func (c *Conn) lock(t *turn, ctx context.Context, may func() error) error {
@@ -162,6 +169,9 @@ func (c *Conn) lock(t *turn, ctx context.Context, may func() error) error {
 // mayRead says why nothing can be read, nil if something can. Called with c.mu
 // held.
 func (c *Conn) mayRead() error {
+	if c.eventMode {
+		return ErrEventMode
+	}
 	if c.readIsClosed && c.cause == nil {
 		return errReadClosed
 	}

@@ -241,7 +241,7 @@ func TestLevelAndThreshold(t *testing.T) {
 
 // A scanner that looks at octets twice for each that it has seen would take hours here.
 func TestExtensionsAreParsedInLinearTime(t *testing.T) {
-	const length = 4 << 20
+	const length = 1 << 20
 	start := time.Now()
 	for _, unit := range []string{
 		`"`, `\`, ",", ";", " ", "\t", "a", "a;", "a,", "a;b=\"", `a;b="\`, ", ,", "permessage-deflate;", "permessage-deflate,",
@@ -346,22 +346,31 @@ func inflateInPieces(f *inflater, payload []byte, size int) ([]byte, error) {
 	}
 }
 
-// samples are messages of n octets of every kind.
-func samples(n int) map[string][]byte {
+// kinds are the kinds of messages that sample makes.
+var kinds = []string{"zero", "random", "text", "json"}
+
+// sample is a message of n octets, always the same one.
+func sample(kind string, n int) []byte {
 	r := rand.New(rand.NewPCG(uint64(n), 7692))
-	random := make([]byte, n)
-	for i := range random {
-		random[i] = byte(r.Uint32())
+	b := make([]byte, 0, n+100)
+	switch kind {
+	case "zero":
+		return b[:n]
+	case "random":
+		for len(b) < n {
+			b = append(b, byte(r.Uint32()))
+		}
+	case "text":
+		words := strings.Fields("the quick brown fox jumps over a lazy dog and every message of this connection is as short as it is dull")
+		for len(b) < n {
+			b = append(append(b, words[r.IntN(len(words))]...), ' ')
+		}
+	case "json":
+		for i := 0; len(b) < n; i++ {
+			b = fmt.Appendf(b, `{"id":%d,"user":"u%x","price":%.2f,"tags":["a","b"],"ok":%t},`, i, r.Uint32(), r.Float64()*100, i%3 == 0)
+		}
 	}
-	var text, values []byte
-	words := strings.Fields("the quick brown fox jumps over a lazy dog and every message of this connection is as short as it is dull")
-	for len(text) < n {
-		text = append(append(text, words[r.IntN(len(words))]...), ' ')
-	}
-	for i := 0; len(values) < n; i++ {
-		values = fmt.Appendf(values, `{"id":%d,"user":"u%x","price":%.2f,"tags":["a","b"],"ok":%t},`, i, r.Uint32(), r.Float64()*100, i%3 == 0)
-	}
-	return map[string][]byte{"zero": make([]byte, n), "random": random, "text": text[:n], "json": values[:n]}
+	return b[:n]
 }
 
 // pair is the two ends of one direction, and a slow reference that has seen the same.
@@ -409,19 +418,23 @@ func TestRoundTripUnderEveryParameterSet(t *testing.T) {
 	sizes := []int{0, 1, 2, 15, 16, 17, 100, 127, 128, 255, 256, 257, 600, 4096, 4097, 32767, 32768, 32769, 65535, 65536}
 	for _, takeover := range []bool{false, true} {
 		for bits := minWindowBits; bits <= maxWindowBits; bits++ {
-			for _, level := range []int{flate.HuffmanOnly, 1, 2, 6, 9} {
+			for _, level := range []int{flate.HuffmanOnly, 1, 2, 9} {
 				t.Run(fmt.Sprintf("takeover=%t/bits=%d/level=%d", takeover, bits, level), func(t *testing.T) {
 					t.Parallel()
 					p := newPair(takeover, bits, level)
 					for i, n := range sizes {
-						for _, msg := range samples(n) {
-							p.roundTrip(t, msg, []int{0, 1 + i, 100, 5000}[i%4])
+						if n > 5000 && bits != 8 && bits != 11 && bits != 15 {
+							continue
+						}
+						for _, kind := range kinds {
+							msg := sample(kind, n)
+							p.roundTrip(t, msg, []int{0, 1 + n/50, 100 + n/20, 5000}[i%4])
 						}
 					}
 					if level == 2 && bits%3 == 0 {
-						p.roundTrip(t, samples(1 << 20)["json"], 16<<10)
-						p.roundTrip(t, samples(1 << 20)["random"], 0)
-						p.roundTrip(t, samples(1 << 20)["zero"], 100)
+						p.roundTrip(t, sample("json", 1<<20), 16<<10)
+						p.roundTrip(t, sample("random", 1<<20), 0)
+						p.roundTrip(t, sample("zero", 1<<20), 300)
 					}
 				})
 			}
@@ -462,7 +475,7 @@ func TestWhatShrinksIsSentCompressed(t *testing.T) {
 		{deflateParams{sendBits: 15, level: 1, threshold: -1}, "", false},
 		{deflateParams{sendBits: 15, level: 1, threshold: -1}, "abc", false},
 		{deflateParams{sendBits: 15, level: 2, threshold: -1}, strings.Repeat("a", 20), true},
-		{deflateParams{sendBits: 15, level: 9, threshold: -1}, string(samples(100_000)["random"]), false},
+		{deflateParams{sendBits: 15, level: 9, threshold: -1}, string(sample("random", 100_000)), false},
 	} {
 		if out, ok := newDeflater(&row.p).message(nil, []byte(row.msg)); ok != row.want {
 			t.Errorf("%+v: %d octets compressed: %t (%d octets)", row.p, len(row.msg), ok, len(out))
@@ -471,7 +484,7 @@ func TestWhatShrinksIsSentCompressed(t *testing.T) {
 }
 
 func TestTakeoverShrinksWhatCameBefore(t *testing.T) {
-	msg := samples(400)["json"]
+	msg := sample("json", 400)
 	for bits := 9; bits <= maxWindowBits; bits++ {
 		p := newPair(true, bits, 2)
 		first, _ := p.d.message(nil, msg)
@@ -489,7 +502,7 @@ func TestTakeoverShrinksWhatCameBefore(t *testing.T) {
 
 func TestWithoutTakeoverNothingIsHeld(t *testing.T) {
 	p := newPair(false, 15, 1)
-	msg := samples(100_000)["text"]
+	msg := sample("text", 100_000)
 	for range 3 {
 		p.roundTrip(t, msg, 0)
 		if p.d.c != nil || p.f.m != nil || p.f.window != nil || p.f.turns != nil {
@@ -502,7 +515,7 @@ func TestSavedWindowIsNoGreaterThanAgreed(t *testing.T) {
 	for bits := minWindowBits; bits <= maxWindowBits; bits++ {
 		p := newPair(true, bits, 2)
 		for _, n := range []int{10, 300, 5, 4096, 70_000, 1, 40_000} {
-			p.roundTrip(t, samples(n)["text"], 0)
+			p.roundTrip(t, sample("text", n), 0)
 			if c := cap(p.f.window); c > p.window() {
 				t.Errorf("bits %d: the window takes %d octets", bits, c)
 			}
@@ -515,7 +528,7 @@ func TestSavedWindowIsNoGreaterThanAgreed(t *testing.T) {
 
 // A message that was compressed and not sent must not be in the window of the next one.
 func TestForgottenMessageIsNotReferredTo(t *testing.T) {
-	text := samples(3000)["text"]
+	text := sample("text", 3000)
 	for bits := minWindowBits; bits <= maxWindowBits; bits++ {
 		for _, level := range []int{1, 2, 9} {
 			p := newPair(true, bits, level)
@@ -524,7 +537,7 @@ func TestForgottenMessageIsNotReferredTo(t *testing.T) {
 				func() { p.d.message(nil, text); p.d.forget() },
 				func() { p.d.write(nil, text[:100]); p.d.forget() },
 				func() {
-					if _, ok := p.d.message(nil, samples(1000)["random"]); ok {
+					if _, ok := p.d.message(nil, sample("random", 1000)); ok {
 						t.Fatal("random octets shrank")
 					}
 				},
@@ -545,7 +558,7 @@ func TestStreamedOctetsArriveAsTheyAreWritten(t *testing.T) {
 			for range 3 {
 				p.f.patient = false
 				for _, n := range []int{1, 1000, 40_000, 3} {
-					msg := samples(n)["json"]
+					msg := sample("json", n)
 					p.f.feed(p.d.write(nil, msg), false)
 					got := make([]byte, n)
 					for i := 0; i < n; {
@@ -575,10 +588,11 @@ func TestStreamedOctetsArriveAsTheyAreWritten(t *testing.T) {
 func TestEveryCutIsNoticed(t *testing.T) {
 	for _, level := range []int{flate.HuffmanOnly, 1, 2, 9} {
 		for _, n := range []int{1, 10, 100, 700, 33_000} {
-			for kind, msg := range samples(n) {
+			for _, kind := range kinds {
+				msg := sample(kind, n)
 				d := newDeflater(&deflateParams{sendBits: 15, level: level})
 				payload := d.end(d.write(nil, msg))
-				step := 1 + len(payload)/300
+				step := 1 + len(payload)/50
 				cuts := []int{}
 				for i := 0; i < len(payload); i++ {
 					if i%step == 0 || i < 100 || len(payload)-i < 100 {
@@ -603,7 +617,7 @@ func TestEveryCutIsNoticed(t *testing.T) {
 // A stored block that is cut four octets before its end would end well if flushTail were its data, here just where
 // compress/flate's window wraps.
 func TestCutStoredBlockIsNoticed(t *testing.T) {
-	msg := samples(maxWindow)["random"]
+	msg := sample("random", maxWindow)
 	d := newDeflater(&deflateParams{sendBits: 15, level: 1})
 	payload := d.end(d.write(nil, msg))
 	end := bytes.LastIndex(payload, msg[len(msg)-8:]) + 8
@@ -650,7 +664,7 @@ func TestSmallMessageInPiecesIsHeld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPair(false, 15, 1)
 		p.f.patient = true
-		payload, _ := p.d.message(nil, samples(2000)["json"])
+		payload, _ := p.d.message(nil, sample("json", 2000))
 		for i := range payload[1:] {
 			p.f.feed(payload[i:i+1], false)
 			if n, err := p.f.read(make([]byte, 1)); err != errMoreInput || p.f.m != nil || p.f.turns != nil {
@@ -667,7 +681,7 @@ func TestSmallMessageInPiecesIsHeld(t *testing.T) {
 
 // In a bubble a goroutine that is left over fails the test.
 func TestStopAnywhereLeavesNothing(t *testing.T) {
-	msg := samples(100_000)["json"]
+	msg := sample("json", 100_000)
 	d := newDeflater(&deflateParams{sendBits: 15, level: 2})
 	payload := d.end(d.write(nil, msg))
 	for _, take := range []int{0, 1, 100, 40_000, 70_000} {
@@ -737,7 +751,7 @@ func TestSteadyStateDoesNotAllocate(t *testing.T) {
 type zlibCase struct {
 	Name          string
 	Bits          int
-	Dict, In, Out string // base64
+	Dict, In, Out string // base64; Dict is the window before the message
 }
 
 const zlibScript = `
@@ -755,41 +769,54 @@ for (const line of lines) {
 console.log(lines.length + ' payloads checked');
 `
 
-func TestZlibWithTheAgreedWindowInflatesAll(t *testing.T) {
+// inflateByZlib has all payloads inflated by node's zlib.
+func inflateByZlib(t *testing.T, cases []zlibCase) {
+	t.Helper()
 	node, err := exec.LookPath("node")
 	if err != nil && os.Getenv("CI") == "" {
-		t.Skip("node is not installed")
+		t.Skip("node is not installed: what was compressed is not held against a real zlib")
 	}
+	cmd := exec.Command(node, "-e", zlibScript)
 	var in bytes.Buffer
-	cases := json.NewEncoder(&in)
+	for _, c := range cases {
+		if err := json.NewEncoder(&in).Encode(c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd.Stdin = &in
+	out, err := cmd.CombinedOutput()
+	if want := fmt.Sprintf("%d payloads checked\n", len(cases)); err != nil || string(out) != want {
+		t.Errorf("node: %v\n%s", err, out)
+	}
+}
+
+// newZlibCase is a payload that inflates to msg with a window that ends with history.
+func newZlibCase(name string, bits int, history, payload, msg []byte) zlibCase {
 	b64 := base64.StdEncoding.EncodeToString
-	count := 0
+	dict := history[max(0, len(history)-1<<bits):]
+	return zlibCase{name, bits, b64(dict), b64([]byte(string(payload) + flushTail)), b64(msg)}
+}
+
+func TestZlibWithTheAgreedWindowInflatesAll(t *testing.T) {
+	var cases []zlibCase
 	for _, takeover := range []bool{false, true} {
 		for bits := minWindowBits; bits <= maxWindowBits; bits++ {
 			for _, level := range []int{1, 2, 9} {
 				p := newPair(takeover, bits, level)
 				for _, n := range []int{20, 300, 1, 0, 1000, 40_000, 20, 20, 5000} {
-					for kind, msg := range samples(n) {
+					for _, kind := range kinds {
+						msg := sample(kind, n)
 						payload, ok := p.d.message(nil, msg)
 						if !ok {
 							payload = p.d.end(p.d.write(nil, msg))
 						}
 						name := fmt.Sprintf("takeover %t, bits %d, level %d, %d octets of %s", takeover, bits, level, n, kind)
-						dict := p.history[max(0, len(p.history)-p.window()):]
-						if err := cases.Encode(zlibCase{name, bits, b64(dict), b64([]byte(string(payload) + flushTail)), b64(msg)}); err != nil {
-							t.Fatal(err)
-						}
+						cases = append(cases, newZlibCase(name, bits, p.history, payload, msg))
 						p.check(t, payload, msg, 0)
-						count++
 					}
 				}
 			}
 		}
 	}
-	cmd := exec.Command(node, "-e", zlibScript)
-	cmd.Stdin = &in
-	out, err := cmd.CombinedOutput()
-	if want := fmt.Sprintf("%d payloads checked\n", count); err != nil || string(out) != want {
-		t.Errorf("node: %v\n%s", err, out)
-	}
+	inflateByZlib(t, cases)
 }

@@ -484,9 +484,15 @@ func TestContextEndsADialAtAnyPoint(t *testing.T) {
 	}
 	t.Cleanup(func() { silent.Close() })
 	addr := silent.Addr().String()
+	over := make(chan struct{}) // net/http goes on with a dial that nobody waits for
+	t.Cleanup(func() { close(over) })
 	blocked := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		<-ctx.Done()
-		return nil, ctx.Err()
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-over:
+			return nil, net.ErrClosed
+		}
 	}
 	slowBody := evilServer(t, func(c net.Conn, key string) {
 		_, _ = io.WriteString(c, "HTTP/1.1 404 Not Found\r\nContent-Length: 5\r\n\r\n")

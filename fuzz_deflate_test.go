@@ -123,8 +123,8 @@ func FuzzDeflateRoundTrip(f *testing.F) {
 	for bits := byte(8); bits <= 15; bits++ {
 		f.Add([]byte("hello hello hello hello"), []byte("hello again"), bits%2 == 0, bits, bits%4, uint16(bits))
 	}
-	f.Add(samples(5000)["json"], samples(3000)["json"], true, byte(10), byte(2), uint16(100))
-	f.Add(samples(5000)["random"], make([]byte, 70_000), true, byte(9), byte(1), uint16(0))
+	f.Add(sample("json", 5000), sample("json", 3000), true, byte(10), byte(2), uint16(100))
+	f.Add(sample("random", 5000), make([]byte, 70_000), true, byte(9), byte(1), uint16(0))
 	f.Fuzz(func(t *testing.T, a, b []byte, takeover bool, bits, level byte, size uint16) {
 		p := newPair(takeover, 8+int(bits%8), []int{-2, 1, 2, 6, 9}[level%5])
 		for _, msg := range [][]byte{a, b, a, nil, b} {
@@ -134,7 +134,8 @@ func FuzzDeflateRoundTrip(f *testing.F) {
 }
 
 func FuzzInflate(f *testing.F) {
-	for _, msg := range samples(600) {
+	for _, kind := range kinds {
+		msg := sample(kind, 600)
 		d := newDeflater(&deflateParams{sendBits: 15, level: 9, sendTakeover: true})
 		f.Add(d.end(d.write(nil, msg)), d.end(d.write(nil, msg)), uint16(0))
 		f.Add(d.end(d.write(d.write(nil, msg[:100]), msg[100:])), []byte{0}, uint16(7))

@@ -84,40 +84,41 @@ func (n *naive) block() (last bool) {
 
 func (n *naive) align() { n.bit = (n.bit + 7) / 8 * 8 }
 
-// naiveCode is one code of a tree, with its length in front so that it is unique.
-type naiveCode struct{ length, code int }
+// naiveTree is a canonical Huffman code (RFC 1951 section 3.2.2).
+type naiveTree struct {
+	counts  [16]int // of codes of each length
+	symbols []int   // in the order of their codes
+}
 
-// tree gives the canonical codes (RFC 1951 section 3.2.2).
-func (n *naive) tree(lengths []int) map[naiveCode]int {
-	tree := make(map[naiveCode]int)
-	code, longest := 0, 0
+func (n *naive) tree(lengths []int) (t naiveTree) {
+	free := 1 // codes of the length that are not taken
 	for length := 1; length <= 15; length++ {
-		code <<= 1
 		for symbol, l := range lengths {
 			if l == length {
-				tree[naiveCode{length, code}] = symbol
-				code++
-				longest = length
+				t.counts[length]++
+				t.symbols = append(t.symbols, symbol)
 			}
 		}
-		if code > 1<<length {
+		if free = 2*free - t.counts[length]; free < 0 {
 			n.refuse("oversubscribed tree")
 		}
 	}
-	one := len(tree) == 1 && longest == 1
-	if code != 1<<15 && len(tree) > 0 && !one {
+	if one := len(t.symbols) == 1 && t.counts[1] == 1; free > 0 && len(t.symbols) > 0 && !one {
 		n.refuse("incomplete tree")
 	}
-	return tree
+	return t
 }
 
-func (n *naive) symbol(tree map[naiveCode]int) int {
-	code := 0
-	for length := 1; length <= 15; length++ {
-		code = code<<1 | n.bits(1)
-		if symbol, ok := tree[naiveCode{length, code}]; ok {
-			return symbol
+func (n *naive) symbol(t naiveTree) int {
+	code, first, symbols := 0, 0, t.symbols
+	for _, count := range t.counts[1:] {
+		code |= n.bits(1)
+		if code-first < count {
+			return symbols[code-first]
 		}
+		symbols = symbols[count:]
+		first = (first + count) << 1
+		code <<= 1
 	}
 	n.refuse("code")
 	return 0
@@ -161,7 +162,7 @@ func (n *naive) dynamic() {
 }
 
 // codes inflates literals and matches until the end of the block (RFC 1951 section 3.2.5).
-func (n *naive) codes(literals, distances map[naiveCode]int) {
+func (n *naive) codes(literals, distances naiveTree) {
 	for {
 		symbol := n.symbol(literals)
 		switch {

@@ -26,8 +26,10 @@ func Mask(b []byte, key [4]byte, offset int) int {
 	// are masked before and stored after it.
 	end := b[len(b)-8:]
 	last := le.Uint64(end) ^ bits.RotateLeft64(word, -8*(len(b)&3))
-	for len(b) >= 64 {
-		p := b[:64:64]
+	// Slices of constant length let the compiler drop all bounds checks but one.
+	i := 0
+	for ; i <= len(b)-64; i += 64 {
+		p := b[i : i+64 : i+64]
 		le.PutUint64(p[0:8], le.Uint64(p[0:8])^word)
 		le.PutUint64(p[8:16], le.Uint64(p[8:16])^word)
 		le.PutUint64(p[16:24], le.Uint64(p[16:24])^word)
@@ -36,11 +38,10 @@ func Mask(b []byte, key [4]byte, offset int) int {
 		le.PutUint64(p[40:48], le.Uint64(p[40:48])^word)
 		le.PutUint64(p[48:56], le.Uint64(p[48:56])^word)
 		le.PutUint64(p[56:64], le.Uint64(p[56:64])^word)
-		b = b[64:]
 	}
-	for len(b) >= 8 {
-		le.PutUint64(b, le.Uint64(b)^word)
-		b = b[8:]
+	for ; i <= len(b)-8; i += 8 {
+		p := b[i : i+8 : i+8]
+		le.PutUint64(p, le.Uint64(p)^word)
 	}
 	le.PutUint64(end, last)
 	return next

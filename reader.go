@@ -427,6 +427,16 @@ func (r *reader) view() (p []byte, ok bool, err error) {
 	return p, true, nil
 }
 
+// hasWhole says whether the next frame is a whole message that has arrived. No
+// message is open.
+func (r *reader) hasWhole() bool {
+	if r.pos == r.end || r.seq.isOpen() {
+		return false
+	}
+	h, n, _ := ParseHeader(r.buf[r.pos:r.end])
+	return n > 0 && h.Fin && !h.Opcode.isControl() && h.Length <= int64(r.buffered()-n)
+}
+
 // slice is b[pos:pos+n], also where b is nil and n is 0.
 func (b *buffer) slice(pos, n int) []byte {
 	if n == 0 {

@@ -91,20 +91,24 @@ func utf8First(b byte) utf8Check {
 // at its place is in p, or was before.
 func (u *utf8Check) write(p []byte) bool {
 	const high = 0x8080808080808080
-	le, s := binary.LittleEndian, uint64(*u)
-	for len(p) >= 8 {
-		if s&63 == uint64(utf8Start) {
-			for len(p) >= 32 && (le.Uint64(p)|le.Uint64(p[8:])|le.Uint64(p[16:])|le.Uint64(p[24:]))&high == 0 {
-				p = p[32:]
+	le, s, i := binary.LittleEndian, uint64(*u), 0
+	for i <= len(p)-8 {
+		// One look at the first octet keeps text without ASCII off these loops.
+		if p[i] < 0x80 && s&63 == uint64(utf8Start) {
+			for ; i <= len(p)-32; i += 32 {
+				q := p[i : i+32 : i+32]
+				if (le.Uint64(q[0:8])|le.Uint64(q[8:16])|le.Uint64(q[16:24])|le.Uint64(q[24:32]))&high != 0 {
+					break
+				}
 			}
-			for len(p) >= 8 && le.Uint64(p)&high == 0 {
-				p = p[8:]
+			for i <= len(p)-8 && le.Uint64(p[i:i+8:i+8])&high == 0 {
+				i += 8
 			}
-			if len(p) < 8 {
+			if i > len(p)-8 {
 				break
 			}
 		}
-		q := p[:8:8]
+		q := p[i : i+8 : i+8]
 		s = utf8Next[q[0]] >> (s & 63)
 		s = utf8Next[q[1]] >> (s & 63)
 		s = utf8Next[q[2]] >> (s & 63)
@@ -113,12 +117,9 @@ func (u *utf8Check) write(p []byte) bool {
 		s = utf8Next[q[5]] >> (s & 63)
 		s = utf8Next[q[6]] >> (s & 63)
 		s = utf8Next[q[7]] >> (s & 63)
-		if s&63 == uint64(utf8Wrong) {
-			break
-		}
-		p = p[8:]
+		i += 8
 	}
-	for _, b := range p {
+	for _, b := range p[i:] {
 		s = utf8Next[b] >> (s & 63)
 	}
 	*u = utf8Check(s & 63)

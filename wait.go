@@ -56,7 +56,8 @@ func (s *source) init(stream io.Reader) {
 
 // fill waits for octets and reads them to a buffer of the pool, behind keep
 // octets that are left free. Where err is not nil, n is 0 and there is no
-// buffer.
+// buffer. The end of the stream is io.ErrUnexpectedEOF: it is never the end of a
+// message, and only that is io.EOF.
 func (s *source) fill(keep int) (buf *buffer, n int, err error) {
 	if s.raw.isRaw() {
 		buf, n, err = s.raw.fill(keep)
@@ -66,24 +67,33 @@ func (s *source) fill(keep int) (buf *buffer, n int, err error) {
 	}
 	if err != nil {
 		buf.free()
-		return nil, 0, err
+		return nil, 0, endOfStream(err)
 	}
 	s.last.Store(int64(monotonic()))
 	return buf, n, nil
 }
 
 // read waits for octets and reads them to p, which must not be empty. Where err
-// is not nil, n is 0.
+// is not nil, n is 0. The end of the stream is io.ErrUnexpectedEOF.
 func (s *source) read(p []byte) (n int, err error) {
 	if s.raw.isRaw() {
 		n, err = s.raw.read(p)
 	} else {
 		n, err = s.readStream(p)
 	}
-	if err == nil {
-		s.last.Store(int64(monotonic()))
+	if err != nil {
+		return 0, endOfStream(err)
 	}
-	return n, err
+	s.last.Store(int64(monotonic()))
+	return n, nil
+}
+
+// endOfStream is err, with another name for io.EOF.
+func endOfStream(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
 }
 
 // readStream reads by the stream's own Read. An error that comes with octets is

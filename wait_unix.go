@@ -34,6 +34,8 @@ type rawReader struct {
 	raw    syscall.RawConn    // nil: there is no file descriptor
 	poll   func(uintptr) bool // pollOnce; made once, so that reading allocates nothing
 	noWait bool               // answer errWouldBlock instead of waiting
+	toEnd  bool               // where noWait is set: read to the end of the stream, past short reads
+	dry    bool               // a read was short, so nothing is there until the poller says so
 
 	// What poll is to do and has done.
 	into []byte  // where to read to; nil: to a buffer of the pool
@@ -69,7 +71,14 @@ func (r *rawReader) read(p []byte) (n int, err error) {
 	return n, err
 }
 
+// rearm says that something may be there again, and whether that is the end of
+// the stream. Only where noWait is set.
+func (r *rawReader) rearm(toEnd bool) { r.dry, r.toEnd = false, toEnd }
+
 func (r *rawReader) run() (int, error) {
+	if r.dry && r.noWait {
+		return 0, errWouldBlock
+	}
 	if err := r.raw.Read(r.poll); err != nil {
 		return 0, err
 	}
@@ -86,6 +95,7 @@ func (r *rawReader) pollOnce(fd uintptr) bool {
 	}
 	r.n, r.err = readFD(int(fd), p)
 	if r.n > 0 {
+		r.dry = r.n < len(p) && !r.toEnd
 		return true
 	}
 	if r.buf != nil {

@@ -40,6 +40,9 @@ type writer struct {
 
 	deadline time.Duration // that is set on conn, by monotonic; 0: none that counts
 	halted   atomic.Bool   // interrupt was called
+	corked   atomic.Bool   // frames are held back, for more are about to follow
+	holds    atomic.Bool   // held is not nil
+	held     *heldBuffer   // frames that were held back; nil: none
 	progress atomic.Uint32 // counts writes that the peer has taken something of
 }
 
@@ -69,6 +72,11 @@ var maskBuffers = sync.Pool{New: func() any { return new(maskBuffer) }}
 func (w *writer) frame(h Header, p []byte) (n int64, err error) {
 	if w.client {
 		h.Masked, h.Key = true, newMaskingKey()
+	}
+	if w.corked.Load() || w.holds.Load() {
+		if done, err := w.hold(h, p); done || err != nil {
+			return maxHeader, err // what was held back before can't be taken back
+		}
 	}
 	f := plans.Get().(*plan)
 	defer plans.Put(f)
@@ -132,6 +140,59 @@ func (w *writer) gather(f *plan, header, p []byte) (n int64, err error) {
 	return n + more, err
 }
 
+// heldLimit is how many octets are held back at most.
+const heldLimit = 64 << 10
+
+// heldBuffer is where frames are held back.
+type heldBuffer struct {
+	octets [heldLimit]byte
+	n      int
+}
+
+var heldBuffers = sync.Pool{New: func() any { return new(heldBuffer) }}
+
+// hold puts a frame behind those that are held back, and writes them all unless
+// more are about to follow. It says whether it did; a frame for which there is no
+// room has to be written after them.
+func (w *writer) hold(h Header, p []byte) (done bool, err error) {
+	size := maxHeader + len(p)
+	if w.held != nil && size > heldLimit-w.held.n {
+		if _, err := w.flush(); err != nil {
+			return false, err
+		}
+	}
+	if size > copyLimit && w.held == nil {
+		return false, nil
+	}
+	if w.held == nil {
+		w.held = heldBuffers.Get().(*heldBuffer)
+		w.holds.Store(true)
+	}
+	b := append(AppendHeader(w.held.octets[:w.held.n], h), p...)
+	w.mask(b[len(b)-len(p):], h.Key)
+	w.held.n = len(b)
+	if w.corked.Load() {
+		return true, nil
+	}
+	_, err = w.flush()
+	return true, err
+}
+
+// flush writes the frames that were held back. They count as sent, so after an
+// error nothing can follow.
+func (w *writer) flush() (n int64, err error) {
+	f := w.held
+	if f == nil {
+		return 0, nil
+	}
+	w.held = nil
+	w.holds.Store(false)
+	n, err = w.write(f.octets[:f.n])
+	f.n = 0
+	heldBuffers.Put(f)
+	return n, err
+}
+
 // appendFrame appends a whole frame to b, masked if w is a client's.
 func (w *writer) appendFrame(b []byte, h Header, p []byte) []byte {
 	if w.client {
@@ -144,6 +205,9 @@ func (w *writer) appendFrame(b []byte, h Header, p []byte) []byte {
 
 // buffers writes all of v, which is used up.
 func (w *writer) buffers(v *net.Buffers) (n int64, err error) {
+	if n, err := w.flush(); err != nil {
+		return n, err
+	}
 	for {
 		if err := w.renew(); err != nil {
 			return n, err
@@ -158,6 +222,9 @@ func (w *writer) buffers(v *net.Buffers) (n int64, err error) {
 
 // write writes all of p.
 func (w *writer) write(p []byte) (n int64, err error) {
+	if n, err := w.flush(); err != nil {
+		return n, err
+	}
 	chunk := writeChunk
 	if !w.raw.isRaw() {
 		chunk = streamChunk
@@ -191,6 +258,13 @@ func (w *writer) wrote(n int64, err error) (again bool) {
 
 // tryWrite writes as much of p as leaves at once. Only where w.raw.isRaw.
 func (w *writer) tryWrite(p []byte) (int, error) {
+	if f := w.held; f != nil {
+		if len(p) > heldLimit-f.n {
+			return 0, nil
+		}
+		f.n += copy(f.octets[f.n:], p) // whoever holds frames back will write them
+		return len(p), nil
+	}
 	if err := w.renew(); err != nil {
 		return 0, err
 	}

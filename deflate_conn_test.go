@@ -1,0 +1,621 @@
+package websocket
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// wireFrame is a frame as a wirePeer sees it, unmasked.
+type wireFrame struct {
+	Header
+	payload []byte
+}
+
+// wirePeer is the far end of a connection under test: it sends frames as they are written down, and collects those that
+// come.
+type wirePeer struct {
+	conn   net.Conn
+	client bool
+	frames chan wireFrame // closed at the end of the stream
+}
+
+func newWirePeer(conn net.Conn, client bool) *wirePeer {
+	p := &wirePeer{conn: conn, client: client, frames: make(chan wireFrame, 1000)}
+	go p.collect()
+	return p
+}
+
+func (p *wirePeer) collect() {
+	defer close(p.frames)
+	var b []byte
+	for buf := make([]byte, 32<<10); ; {
+		n, err := p.conn.Read(buf)
+		b = append(b, buf[:n]...)
+		for {
+			h, n, headerErr := ParseHeader(b)
+			if headerErr != nil {
+				panic(headerErr)
+			}
+			if n == 0 || int64(len(b)-n) < h.Length {
+				break
+			}
+			payload := bytes.Clone(b[n : n+int(h.Length)])
+			if h.Masked {
+				Mask(payload, h.Key, 0)
+			}
+			p.frames <- wireFrame{h, payload}
+			b = b[n+int(h.Length):]
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// wire is a frame's octets, masked if the peer is a client.
+func (p *wirePeer) wire(h Header, payload []byte) []byte {
+	h.Length = int64(len(payload))
+	payload = bytes.Clone(payload)
+	if p.client {
+		h.Masked, h.Key = true, [4]byte{1, 2, 3, 4}
+		Mask(payload, h.Key, 0)
+	}
+	return append(AppendHeader(nil, h), payload...)
+}
+
+// send sends a frame. An error is the end of the connection, which shows elsewhere.
+func (p *wirePeer) send(h Header, payload []byte) {
+	_, _ = p.conn.Write(p.wire(h, payload))
+}
+
+// closeCode waits for the Close frame and returns its code, or 1006 if there is none.
+func (p *wirePeer) closeCode() StatusCode {
+	for f := range p.frames {
+		if f.Opcode == OpClose && len(f.payload) >= 2 {
+			return StatusCode(binary.BigEndian.Uint16(f.payload))
+		}
+	}
+	return StatusAbnormalClosure
+}
+
+// eachDeflateSide runs f for a connection on each side, each time in a bubble, with a peer that speaks raw frames.
+func eachDeflateSide(t *testing.T, opts Options, f func(t *testing.T, c *Conn, p *wirePeer)) {
+	t.Helper()
+	opts.KeepAlive = -1
+	t.Run("server", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			ours, theirs := net.Pipe()
+			c := NewServerConn(ours, &opts)
+			defer func() { _, _ = c.CloseNow(), theirs.Close() }()
+			f(t, c, newWirePeer(theirs, true))
+		})
+	})
+	t.Run("client", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			ours, theirs := net.Pipe()
+			c := NewClientConn(ours, &opts)
+			defer func() { _, _ = c.CloseNow(), theirs.Close() }()
+			f(t, c, newWirePeer(theirs, false))
+		})
+	})
+}
+
+// deflated is one message as the far end compresses it, in one piece.
+func deflated(p *deflateParams, msg string) []byte {
+	d := newDeflater(p)
+	return d.end(d.write(nil, []byte(msg)))
+}
+
+var background = context.Background()
+
+// inflateFrames puts the messages of data frames together and inflates those that are compressed, with the slow twin. It
+// also makes cases for zlib.
+func inflateFrames(t *testing.T, frames []wireFrame, takeover bool, bits int) (messages []string, cases []zlibCase) {
+	t.Helper()
+	var payload, history []byte
+	var compressed bool
+	for _, f := range frames {
+		if f.Opcode.isControl() {
+			if f.Rsv1 {
+				t.Error("RSV1 on a control frame")
+			}
+			continue
+		}
+		if f.Opcode == OpContinuation && f.Rsv1 {
+			t.Error("RSV1 on a continuation frame")
+		}
+		if f.Opcode != OpContinuation {
+			payload, compressed = nil, f.Rsv1
+		}
+		payload = append(payload, f.payload...)
+		if !f.Fin {
+			continue
+		}
+		msg := payload
+		if compressed {
+			var err error
+			if msg, err = naiveInflate(payload, history, 1<<bits); err != nil {
+				t.Fatalf("message %d: %v", len(messages), err)
+			}
+			name := fmt.Sprintf("takeover %t, bits %d, message %d", takeover, bits, len(messages))
+			cases = append(cases, newZlibCase(name, bits, history, payload, msg))
+			if takeover {
+				history = append(history, msg...)
+			}
+		}
+		messages = append(messages, string(msg))
+	}
+	return messages, cases
+}
+
+// sendEverything sends messages in every way there is, some of which never leave, and returns those that have to arrive.
+func sendEverything(t *testing.T, c *Conn, p *wirePeer) (want []string) {
+	ended, cancel := context.WithCancel(background)
+	cancel()
+	write := func(data []byte) {
+		if err := c.Write(background, Binary, data); err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, string(data))
+	}
+	for i := range 4 {
+		write(sample("json", 700+i))
+		write([]byte("short"))
+		p.send(Header{Fin: true, Opcode: OpPing}, []byte("ping"))
+		write(sample("random", 900+i))
+		if err := c.Write(ended, Binary, sample("text", 800)); !errors.Is(err, context.Canceled) {
+			t.Fatalf("Write with an ended context: %v", err)
+		}
+		want = append(want, streamAroundWrite(t, c, i))
+		prepared, err := Prepare(Binary, sample("text", 1200+i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if err := c.Send(prepared); err != nil {
+				t.Fatal(err)
+			}
+			want = append(want, string(sample("text", 1200+i)))
+		}
+		write(sample("text", 1200+i))
+		write(nil)
+	}
+	return want
+}
+
+// streamAroundWrite streams a message with Pings between its fragments while a Write gives up waiting for its turn.
+func streamAroundWrite(t *testing.T, c *Conn, i int) string {
+	w, err := c.Writer(background, Binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	msg := sample("json", 3000+i)
+	for rest := msg; len(rest) > 0; rest = rest[min(len(rest), 1000):] {
+		if _, err := w.Write(rest[:min(len(rest), 1000)]); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(background, time.Millisecond)
+		if err := c.Write(ctx, Binary, sample("text", 800)); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("Write while a message is streamed: %v", err)
+		}
+		if _, err := c.Ping(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("Ping while a message is streamed: %v", err)
+		}
+		cancel()
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return string(msg)
+}
+
+func TestInterleavedMessagesInflate(t *testing.T) {
+	var cases []zlibCase
+	for _, takeover := range []bool{false, true} {
+		for _, bits := range []int{8, 11, 15} {
+			opts := Options{Compression: &Compression{ContextTakeover: takeover, ServerMaxWindowBits: bits, ClientMaxWindowBits: bits}}
+			eachDeflateSide(t, opts, func(t *testing.T, c *Conn, p *wirePeer) {
+				go func() { _, _, _ = c.Read(background) }()
+				want := sendEverything(t, c, p)
+				go func() { _ = c.Close(StatusNormalClosure, "") }()
+				var frames []wireFrame
+				compressed, pongs := 0, 0
+				for f := range p.frames {
+					frames = append(frames, f)
+					if f.Rsv1 {
+						compressed++
+					}
+					if f.Opcode == OpPong {
+						pongs++
+					}
+					if f.Opcode == OpClose {
+						p.send(Header{Fin: true, Opcode: OpClose}, f.payload)
+					}
+				}
+				got, more := inflateFrames(t, frames, takeover, bits)
+				if strings.Join(got, "\n") != strings.Join(want, "\n") {
+					t.Errorf("%d messages arrived, %d were sent, or they differ", len(got), len(want))
+				}
+				if compressed != 4*5 || pongs != 4 {
+					t.Errorf("%d messages were compressed and %d Pongs sent", compressed, pongs)
+				}
+				cases = append(cases, more...)
+			})
+		}
+	}
+	inflateByZlib(t, cases)
+}
+
+// tcpEnds are the two ends of a loopback connection.
+func tcpEnds(t testing.TB) (server, client net.Conn) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if client, err = net.Dial("tcp", l.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	if server, err = l.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = server.Close(), client.Close() })
+	return server, client
+}
+
+// Over a socket that takes nothing more, a Write whose context ends has compressed its message and sent nothing of it.
+func TestMessageThatDidNotLeaveIsForgotten(t *testing.T) {
+	ours, theirs := tcpEnds(t)
+	c := NewServerConn(ours, &Options{Compression: &Compression{ContextTakeover: true}, KeepAlive: -1})
+	text := sample("text", 2000)
+	if err := c.Write(background, Binary, text[:1000]); err != nil {
+		t.Fatal(err)
+	}
+	filler := append(AppendHeader(nil, Header{Fin: true, Opcode: OpBinary, Length: 60_000}), make([]byte, 60_000)...)
+	rest := filler
+	for n := 1; n > 0; {
+		var err error
+		if n, err = c.w.tryWrite(rest); err != nil {
+			t.Fatal(err)
+		}
+		if rest = rest[n:]; len(rest) == 0 {
+			rest = filler
+		}
+	}
+	ctx, cancel := context.WithTimeout(background, 20*time.Millisecond)
+	defer cancel()
+	if err := c.Write(ctx, Binary, text); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("Write to a full socket: %v", err)
+	}
+	if c.deflater.c != nil {
+		t.Error("the compressor still knows what was not sent")
+	}
+	p := newWirePeer(theirs, true)
+	go func() {
+		_, _ = ours.Write(rest)
+		_ = c.Write(background, Binary, text) // if it fails, the message does not come
+		_ = c.CloseNow()
+	}()
+	var frames []wireFrame
+	for f := range p.frames {
+		if f.Rsv1 {
+			frames = append(frames, f)
+		}
+	}
+	got, _ := inflateFrames(t, frames, true, 15)
+	if len(got) != 2 || got[0] != string(text[:1000]) || got[1] != string(text) {
+		t.Errorf("%d compressed messages arrived, want the first and the last", len(got))
+	}
+}
+
+func TestEveryMessageComesBack(t *testing.T) {
+	for _, compression := range everyCompression() {
+		synctest.Test(t, func(t *testing.T) {
+			a, b := net.Pipe()
+			opts := &Options{Compression: &compression, ReadLimit: 70_000}
+			server, client := NewServerConn(a, opts), NewClientConn(b, opts)
+			go func() {
+				for msg, err := range server.Messages(background) {
+					if err == nil {
+						err = server.Write(background, msg.Type, msg.Data)
+					}
+					if err != nil {
+						return
+					}
+				}
+			}()
+			for _, n := range []int{0, 10, 600, 600, 5000, 70_000} {
+				for _, kind := range kinds {
+					msg := sample(kind, n)
+					if err := client.Write(background, Binary, msg); err != nil {
+						t.Fatal(err)
+					}
+					if _, got, err := client.Read(background); err != nil || !bytes.Equal(got, msg) {
+						t.Fatalf("%+v: %d octets of %s: %d octets and %v", compression, n, kind, len(got), err)
+					}
+				}
+			}
+			if err := client.Close(StatusNormalClosure, ""); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestBombs(t *testing.T) {
+	const size = 64 << 20
+	bomb := deflated(&deflateParams{sendBits: 15, level: 9}, strings.Repeat("\x00", size))
+	for _, limit := range []int64{1 << 10, 1 << 20} {
+		for _, fragment := range []int{len(bomb), 1000} {
+			for _, takeover := range []bool{false, true} {
+				opts := Options{ReadLimit: limit, Compression: &Compression{ContextTakeover: takeover}}
+				for how, read := range map[string]func(*Conn) error{"Read": readWhole, "Reader": readStream} {
+					t.Run(fmt.Sprintf("limit=%d/fragment=%d/takeover=%t/%s", limit, fragment, takeover, how), func(t *testing.T) {
+						eachDeflateSide(t, opts, func(t *testing.T, c *Conn, p *wirePeer) {
+							go p.sendBomb(bomb, fragment)
+							if err := read(c); err != nil {
+								t.Fatalf("the message before: %v", err)
+							}
+							var before, after runtime.MemStats
+							runtime.ReadMemStats(&before)
+							err := read(c)
+							runtime.ReadMemStats(&after)
+							if !errors.Is(err, ErrTooBig) {
+								t.Errorf("%v, want ErrTooBig", err)
+							}
+							// Growing a buffer to the limit costs a few times the limit in all.
+							if cost := int64(after.TotalAlloc - before.TotalAlloc); cost > 6*limit+1<<20 {
+								t.Errorf("reading cost %d octets of memory", cost)
+							}
+							if code := p.closeCode(); code != StatusMessageTooBig {
+								t.Errorf("closed with %d, want 1009", code)
+							}
+						})
+					})
+				}
+			}
+		}
+	}
+}
+
+// sendBomb sends a small message, and then a compressed one in fragments.
+func (p *wirePeer) sendBomb(payload []byte, fragment int) {
+	p.send(Header{Fin: true, Rsv1: true, Opcode: OpBinary}, deflated(&deflateParams{sendBits: 15, level: 1}, "hello"))
+	h := Header{Rsv1: true, Opcode: OpBinary}
+	for !h.Fin {
+		n := min(len(payload), fragment)
+		h.Fin = n == len(payload)
+		p.send(h, payload[:n])
+		payload = payload[n:]
+		h.Rsv1, h.Opcode = false, OpContinuation
+	}
+}
+
+func readWhole(c *Conn) error {
+	_, _, err := c.Read(background)
+	return err
+}
+
+func readStream(c *Conn) error {
+	_, r, err := c.Reader(background)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, r)
+	return err
+}
+
+func TestRsv1WhereItHasNoBusiness(t *testing.T) {
+	hello := deflated(&deflateParams{sendBits: 15, level: 1}, "hello")
+	on := Options{Compression: &Compression{}}
+	for _, row := range []struct {
+		why    string
+		opts   Options
+		frames []wireFrame
+		rule   error
+	}{
+		{"no extension was agreed", Options{}, []wireFrame{{Header{Fin: true, Rsv1: true, Opcode: OpText}, hello}}, errReserved},
+		{"on a continuation", on, []wireFrame{
+			{Header{Rsv1: true, Opcode: OpText}, hello[:2]}, {Header{Fin: true, Rsv1: true, Opcode: OpContinuation}, hello[2:]}}, errRsv1Misplaced},
+		{"on a continuation of a plain message", on, []wireFrame{
+			{Header{Opcode: OpText}, nil}, {Header{Fin: true, Rsv1: true, Opcode: OpContinuation}, hello}}, errRsv1Misplaced},
+		{"on a Ping", on, []wireFrame{{Header{Fin: true, Rsv1: true, Opcode: OpPing}, nil}}, errRsv1Misplaced},
+		{"on a Close", on, []wireFrame{{Header{Fin: true, Rsv1: true, Opcode: OpClose}, nil}}, errRsv1Misplaced},
+		{"RSV2", on, []wireFrame{{Header{Fin: true, Rsv1: true, Rsv2: true, Opcode: OpText}, hello}}, errReserved},
+	} {
+		t.Run(row.why, func(t *testing.T) {
+			eachDeflateSide(t, row.opts, func(t *testing.T, c *Conn, p *wirePeer) {
+				go func() {
+					for _, f := range row.frames {
+						p.send(f.Header, f.payload)
+					}
+				}()
+				if _, _, err := c.Read(background); !errors.Is(err, row.rule) {
+					t.Errorf("%v, want %v", err, row.rule)
+				}
+				if code := p.closeCode(); code != StatusProtocolError {
+					t.Errorf("closed with %d, want 1002", code)
+				}
+			})
+		})
+	}
+}
+
+func TestDataThatIsNotWhatItClaims(t *testing.T) {
+	p := &deflateParams{sendBits: 15, level: 1}
+	for _, row := range []struct {
+		why     string
+		opcode  Opcode
+		payload []byte
+		rule    error
+	}{
+		{"no DEFLATE", OpBinary, []byte("hello"), errDeflateCorrupt},
+		{"empty", OpBinary, nil, errDeflateTruncated},
+		{"cut", OpBinary, deflated(p, "hello")[:3], errDeflateTruncated},
+		{"refers to what was not there", OpBinary, []byte("\xf2\x00\x11\x00\x00"), errDeflateCorrupt},
+		{"text that is no UTF-8", OpText, deflated(p, "hello \xff"), errText},
+		{"text that ends inside a character", OpText, deflated(p, "hello \xc3"), errText},
+	} {
+		for _, fragment := range []int{1, 100} {
+			t.Run(fmt.Sprintf("%s/%d", row.why, fragment), func(t *testing.T) {
+				eachDeflateSide(t, Options{Compression: &Compression{}}, func(t *testing.T, c *Conn, peer *wirePeer) {
+					go func() {
+						h := Header{Rsv1: true, Opcode: row.opcode}
+						for rest := row.payload; !h.Fin; h.Rsv1, h.Opcode = false, OpContinuation {
+							n := min(fragment, len(rest))
+							h.Fin = n == len(rest)
+							peer.send(h, rest[:n])
+							rest = rest[n:]
+						}
+					}()
+					if _, _, err := c.Read(background); !errors.Is(err, row.rule) {
+						t.Errorf("%v, want %v", err, row.rule)
+					}
+					if code := peer.closeCode(); code != StatusInvalidFramePayloadData {
+						t.Errorf("closed with %d, want 1007", code)
+					}
+				})
+			})
+		}
+	}
+}
+
+// What a stream has inflated is judged before the rest comes.
+func TestCompressedTextFailsAtItsFirstImpossibleOctet(t *testing.T) {
+	eachDeflateSide(t, Options{Compression: &Compression{}}, func(t *testing.T, c *Conn, p *wirePeer) {
+		d := newDeflater(&deflateParams{sendBits: 15, level: 1})
+		go p.send(Header{Rsv1: true, Opcode: OpText}, d.write(nil, []byte("hello \xff")))
+		if err := readStream(c); !errors.Is(err, errText) {
+			t.Errorf("%v, want %v", err, errText)
+		}
+		if code := p.closeCode(); code != StatusInvalidFramePayloadData {
+			t.Errorf("closed with %d, want 1007", code)
+		}
+	})
+}
+
+// A read whose context ends inside a compressed message loses nothing, whatever reads on.
+func TestReadResumesInsideACompressedMessage(t *testing.T) {
+	msg := sample("json", 60_000)
+	opts := Options{Compression: &Compression{ContextTakeover: true}, CloseTimeout: time.Minute}
+	eachDeflateSide(t, opts, func(t *testing.T, c *Conn, p *wirePeer) {
+		d := newDeflater(&deflateParams{sendBits: 15, level: 2, sendTakeover: true})
+		go func() {
+			for range 3 {
+				wire := p.wire(Header{Rsv1: true, Opcode: OpBinary}, d.write(nil, msg[:30_000]))
+				wire = append(wire, p.wire(Header{Fin: true, Opcode: OpPing}, nil)...)
+				wire = append(wire, p.wire(Header{Fin: true, Opcode: OpContinuation}, d.end(d.write(nil, msg[30_000:])))...)
+				for i := 0; i < len(wire); i += 97 {
+					time.Sleep(time.Millisecond)
+					if _, err := p.conn.Write(wire[i:min(len(wire), i+97)]); err != nil {
+						return
+					}
+				}
+			}
+		}()
+		for i := range 3 {
+			gaveUp := 0
+			for {
+				ctx, cancel := context.WithTimeout(background, 7*time.Millisecond)
+				_, got, err := c.Read(ctx)
+				cancel()
+				if errors.Is(err, context.DeadlineExceeded) {
+					gaveUp++
+					continue
+				}
+				if err != nil || !bytes.Equal(got, msg) {
+					t.Fatalf("message %d: %d octets and %v", i, len(got), err)
+				}
+				break
+			}
+			if gaveUp < 3 {
+				t.Errorf("message %d: only %d reads gave up", i, gaveUp)
+			}
+		}
+	})
+}
+
+// In a bubble a goroutine that is left over fails the test.
+func TestConnectionThatEndsInsideACompressedMessageLeavesNothing(t *testing.T) {
+	payload := deflated(&deflateParams{sendBits: 15, level: 2}, string(sample("random", 100_000)))
+	for how, end := range map[string]func(*Conn, *wirePeer){
+		"CloseNow":    func(c *Conn, p *wirePeer) { _ = c.CloseNow() },
+		"Close":       func(c *Conn, p *wirePeer) { _ = c.Close(StatusNormalClosure, "") },
+		"peer closes": func(c *Conn, p *wirePeer) { p.send(Header{Fin: true, Opcode: OpClose}, nil) },
+		"stream ends": func(c *Conn, p *wirePeer) { _ = p.conn.Close() },
+	} {
+		t.Run(how, func(t *testing.T) {
+			eachDeflateSide(t, Options{Compression: &Compression{}}, func(t *testing.T, c *Conn, p *wirePeer) {
+				go func() {
+					p.send(Header{Rsv1: true, Opcode: OpBinary}, payload[:50_000])
+					time.Sleep(time.Second)
+					end(c, p)
+				}()
+				_, r, err := c.Reader(background)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := io.ReadFull(r, make([]byte, 1000)); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(2 * time.Second)
+				if n, err := io.Copy(io.Discard, r); err == nil {
+					t.Errorf("the message ended well after %d more octets", n)
+				}
+			})
+		})
+	}
+}
+
+func TestPreparedIsCompressedOnce(t *testing.T) {
+	prepared, err := Prepare(Text, sample("text", 2000))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &deflateParams{sendBits: 15, receiveBits: 15, level: 1, threshold: 100}
+	b := &deflateParams{sendBits: 15, receiveBits: 9, receiveTakeover: true, level: 1, threshold: 200}
+	narrow := &deflateParams{sendBits: 9, receiveBits: 15, level: 1, threshold: 100}
+	first := prepared.frame(a)
+	if again := prepared.frame(b); &again[0] != &first[0] {
+		t.Error("compressed again for a connection that wants the same")
+	}
+	if other := prepared.frame(narrow); &other[0] == &first[0] {
+		t.Error("a connection with a small window gets what uses a large one")
+	}
+	if len(first) >= 2000 {
+		t.Errorf("%d octets", len(first))
+	}
+}
+
+func TestCompressedMessagesDoNotAllocate(t *testing.T) {
+	for _, takeover := range []bool{false, true} {
+		a, b := tcpEnds(t)
+		opts := &Options{Compression: &Compression{ContextTakeover: takeover}}
+		server, client := NewServerConn(a, opts), NewClientConn(b, opts)
+		msg, buf := bytes.Repeat([]byte("abcd efgh "), 100), make([]byte, 0, 2000)
+		for name, pair := range map[string][2]*Conn{"to the server": {client, server}, "to the client": {server, client}} {
+			allocs := testing.AllocsPerRun(200, func() {
+				if err := pair[0].Write(background, Binary, msg); err != nil {
+					t.Fatal(err)
+				}
+				if _, _, err := pair[1].ReadAppend(background, buf); err != nil {
+					t.Fatal(err)
+				}
+			})
+			if allocs > 0 && !raceEnabled {
+				t.Errorf("takeover %t: a message %s costs %v allocations", takeover, name, allocs)
+			}
+		}
+		_, _ = server.CloseNow(), client.CloseNow()
+	}
+}

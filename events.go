@@ -1,0 +1,258 @@
+package websocket
+
+// Event mode: messages are handed to a function, and no goroutine waits for them
+// where the system lets us (events_linux.go). While a connection has something to
+// be read, a goroutine of its own reads it; where waiting needs one, it stays.
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// heldTime is how long frames are held back at most while further messages
+	// that have arrived wait to be handled.
+	heldTime = time.Millisecond
+
+	// maxKeptMessage is how many octets a buffer may have that is kept for other
+	// messages.
+	maxKeptMessage = 1 << 20
+)
+
+// eventConn is a connection in event mode.
+type eventConn struct {
+	c       *Conn
+	message func(Message) error
+	over    func(error) // called once, last, with what ended the connection or the error of message
+	loop    *eventLoop
+
+	state  atomic.Int32 // one of those below
+	ending atomic.Bool  // the peer has ended the stream, which a short read does not show
+	due    atomic.Int64 // when keepalive looks after the connection, by monotonic; 0: never
+	waits  bool         // a goroutine waits; constant once started
+	slot   uint32       // guarded by loop.watcher.mu
+	msg    *[]byte      // a message of which only a part has arrived; nil: none; guarded by c.reading
+}
+
+// States of an eventConn: whether a goroutine works for it.
+const (
+	eventIdle  = iota
+	eventBusy  // a goroutine works
+	eventAgain // and has to look again before it ends
+	eventOver  // nothing will happen any more
+)
+
+// eventLoop is what the connections of a server in event mode share. The zero
+// value is ready.
+type eventLoop struct {
+	watcher watcher
+
+	mu      sync.Mutex
+	holders []*eventConn // hold something back, or did a moment ago; guarded by mu
+}
+
+// messages are buffers for messages that do not arrive at once.
+var messages = sync.Pool{New: func() any { return new([]byte) }}
+
+// start makes messages come. c is in event mode already, and nobody reads.
+func (e *eventConn) start() {
+	c := e.c
+	c.mu.Lock()
+	c.onOver = e.wake
+	c.mu.Unlock()
+	e.waits = true
+	if c.r.src.raw.isRaw() {
+		c.r.src.raw.noWait = true
+		e.waits = !e.loop.watcher.add(e)
+		c.r.src.raw.noWait = !e.waits
+	}
+	if !e.waits {
+		e.scheduleKeepAlive(c.r.src.lastOctet() + c.limits.keepAlive)
+	}
+	e.wake() // for what came behind the handshake, and an end that came before onOver
+}
+
+// wake makes a goroutine look after the connection, if none does. It waits for
+// nothing and may be called by anyone at any time.
+func (e *eventConn) wake() {
+	for {
+		switch s := e.state.Load(); s {
+		case eventIdle:
+			if e.state.CompareAndSwap(s, eventBusy) {
+				go e.work()
+				return
+			}
+		case eventBusy:
+			if e.state.CompareAndSwap(s, eventAgain) {
+				return
+			}
+		default:
+			return
+		}
+	}
+}
+
+// work handles what has arrived, until nothing is there or the connection is over.
+func (e *eventConn) work() {
+	for {
+		// What comes from here on has to be looked for again.
+		e.state.CompareAndSwap(eventAgain, eventBusy)
+		if err := e.handleAll(); err != nil {
+			e.state.Store(eventOver)
+			if !e.waits {
+				e.loop.watcher.remove(e)
+			}
+			e.over(err)
+			return
+		}
+		if e.state.CompareAndSwap(eventBusy, eventIdle) {
+			return
+		}
+	}
+}
+
+// handleAll handles messages until nothing more is there to be read, then
+// keepalive if it is due. The error is what ends the connection.
+func (e *eventConn) handleAll() error {
+	c := e.c
+	if err := c.lockEvents(); err != nil {
+		return err
+	}
+	c.r.src.raw.rearm(e.ending.Load())
+	err := e.readAll()
+	c.calling.Store(false)
+	if err == errWouldBlock {
+		err = e.keepAlive()
+	}
+	c.unlockRead()
+	return err
+}
+
+// readAll handles messages until an error comes; that is errWouldBlock where
+// nothing more is there.
+func (e *eventConn) readAll() error {
+	c := e.c
+	holding := false
+	for {
+		msg, err := e.next()
+		if err == errWouldBlock && !e.waits {
+			return err
+		}
+		if err != nil {
+			if err = c.readPaused(context.Background(), err); err != nil {
+				return err
+			}
+			continue
+		}
+		more := c.r.hasWhole()
+		if more && !holding {
+			holding = true
+			e.loop.hold(e)
+		}
+		c.calling.Store(true)
+		c.w.corked.Store(more)
+		err = e.message(msg)
+		e.drop()
+		if !more {
+			holding = false
+			if lost := e.flush(); err == nil {
+				err = lost
+			}
+		}
+		if err == nil && (e.waits || e.state.Load() == eventAgain) {
+			err = c.ended() // nothing is delivered after a Close
+		}
+		if err != nil {
+			c.w.corked.Store(false)
+			return err
+		}
+		if e.waits {
+			c.calling.Store(false)
+		}
+	}
+}
+
+// next reads the next message: where it lies in the buffer, or put together.
+func (e *eventConn) next() (Message, error) {
+	r := &e.c.r
+	typ, err := r.next()
+	if err != nil {
+		return Message{}, err
+	}
+	if e.msg == nil {
+		if data, ok, err := r.view(); ok || err != nil {
+			return Message{typ, data}, err
+		}
+		e.msg = messages.Get().(*[]byte)
+	}
+	*e.msg, err = r.appendMessage(*e.msg)
+	return Message{typ, *e.msg}, err
+}
+
+// drop forgets a message that was put together.
+func (e *eventConn) drop() {
+	if e.msg == nil {
+		return
+	}
+	if cap(*e.msg) <= maxKeptMessage {
+		*e.msg = (*e.msg)[:0]
+		messages.Put(e.msg)
+	}
+	e.msg = nil
+}
+
+// flush writes what is held back.
+func (e *eventConn) flush() error {
+	if !e.c.w.holds.Load() {
+		return nil
+	}
+	return e.c.flushHeld()
+}
+
+// hold sees to it that what e holds back leaves in heldTime, also where Message
+// takes its time.
+func (l *eventLoop) hold(e *eventConn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.holders) == 0 {
+		time.AfterFunc(heldTime, l.flushHolders)
+	}
+	l.holders = append(l.holders, e)
+}
+
+// flushHolders writes what was not written meanwhile.
+func (l *eventLoop) flushHolders() {
+	l.mu.Lock()
+	holders := l.holders
+	l.holders = nil
+	l.mu.Unlock()
+	for _, e := range holders {
+		if e.c.w.holds.Load() {
+			go func() { _ = e.flush() }() // later calls report it
+		}
+	}
+}
+
+// keepAlive sends a Ping if one is due, and has an error if the peer has not
+// answered one. Nothing is there to be read.
+func (e *eventConn) keepAlive() error {
+	c, now := e.c, monotonic()
+	due := time.Duration(e.due.Load())
+	if due == 0 || now < due {
+		return nil
+	}
+	next, err := c.probe(now)
+	if err != nil {
+		return c.readFailed(err)
+	}
+	e.scheduleKeepAlive(next)
+	return nil
+}
+
+func (e *eventConn) scheduleKeepAlive(next time.Duration) {
+	if e.c.limits.keepAlive > 0 {
+		e.due.Store(int64(next))
+	}
+}

@@ -1,0 +1,205 @@
+package websocket
+
+// Waiting for many connections without a goroutine for each: an epoll of our own,
+// whose descriptor the runtime's poller waits for, so that no thread is blocked.
+
+import (
+	"os"
+	"sync"
+	"syscall"
+	"time"
+)
+
+const (
+	// maxEvents is how many events are taken at a time.
+	maxEvents = 256
+	// epollEdges is EPOLLET, which package syscall has as a negative number.
+	epollEdges = 1 << 31
+	// maxSweepPause is the longest time between two looks for connections that
+	// keepalive is due for.
+	maxSweepPause = 500 * time.Millisecond
+	minSweepPause = 10 * time.Millisecond
+)
+
+// watcher wakes connections that have something to be read, and those that
+// keepalive is due for. It lives, with its epoll and two goroutines, as long as it
+// has connections. The zero value is ready.
+type watcher struct {
+	mu    sync.Mutex
+	epoll *os.File      // nil while there are no connections; guarded by mu
+	stop  chan struct{} // closed when the last connection goes; guarded by mu
+	slots []watchSlot   // guarded by mu
+	free  []uint32      // slots without a connection; guarded by mu
+	count int           // connections; guarded by mu
+	pause time.Duration // between two sweeps; guarded by mu
+}
+
+// watchSlot is a place for a connection. An event names the slot and its
+// generation: the number of a descriptor may be another connection's by the time
+// the event is handled.
+type watchSlot struct {
+	e          *eventConn // nil: free
+	generation uint32
+}
+
+// add begins to watch e. It says whether that was possible.
+func (w *watcher) add(e *eventConn) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.epoll == nil && w.open() != nil {
+		return false
+	}
+	at := uint32(len(w.slots))
+	if n := len(w.free); n > 0 {
+		at, w.free = w.free[n-1], w.free[:n-1]
+	} else {
+		w.slots = append(w.slots, watchSlot{})
+	}
+	slot := &w.slots[at]
+	e.slot, slot.e = at, e
+	w.count++
+	if w.register(e, slot.generation) != nil {
+		w.vacate(at)
+		return false
+	}
+	if l := e.c.limits; l.keepAlive > 0 {
+		w.pause = min(w.pause, max(l.keepAlive/8, minSweepPause))
+	}
+	return true
+}
+
+// open makes the epoll. Called with w.mu held.
+func (w *watcher) open() error {
+	fd, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
+	if err != nil {
+		return os.NewSyscallError("epoll_create1", err)
+	}
+	if err := syscall.SetNonblock(fd, true); err != nil { // else os.NewFile does without the poller
+		_ = syscall.Close(fd)
+		return os.NewSyscallError("setnonblock", err)
+	}
+	w.epoll = os.NewFile(uintptr(fd), "epoll")
+	raw, err := w.epoll.SyscallConn()
+	if err != nil {
+		_ = w.epoll.Close()
+		w.epoll = nil
+		return err
+	}
+	w.stop, w.pause = make(chan struct{}), maxSweepPause
+	go w.wait(raw)
+	go w.sweep(w.stop)
+	return nil
+}
+
+// register asks for the edges of e's readability. Closing the descriptor takes it
+// off again. Called with w.mu held.
+func (w *watcher) register(e *eventConn, generation uint32) error {
+	event := syscall.EpollEvent{
+		Events: syscall.EPOLLIN | syscall.EPOLLRDHUP | epollEdges,
+		Fd:     int32(e.slot), // Fd and Pad come back as they are
+		Pad:    int32(generation),
+	}
+	epoll, err := w.epoll.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	add := func(fd, epfd uintptr) {
+		failed = os.NewSyscallError("epoll_ctl", syscall.EpollCtl(int(epfd), syscall.EPOLL_CTL_ADD, int(fd), &event))
+	}
+	err = epoll.Control(func(epfd uintptr) {
+		if err := e.c.r.src.raw.raw.Control(func(fd uintptr) { add(fd, epfd) }); err != nil {
+			failed = err
+		}
+	})
+	if err != nil {
+		return err
+	}
+	return failed
+}
+
+// remove stops watching e, and everything with the last one.
+func (w *watcher) remove(e *eventConn) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.vacate(e.slot)
+}
+
+// vacate frees a slot. Called with w.mu held.
+func (w *watcher) vacate(at uint32) {
+	w.slots[at] = watchSlot{generation: w.slots[at].generation + 1}
+	w.free = append(w.free, at)
+	if w.count--; w.count > 0 {
+		return
+	}
+	_ = w.epoll.Close() // wakes wait
+	close(w.stop)
+	w.epoll, w.slots, w.free = nil, nil, nil
+}
+
+// wait wakes the connections for which events come.
+func (w *watcher) wait(epoll syscall.RawConn) {
+	var events [maxEvents]syscall.EpollEvent
+	var n int
+	take := func(fd uintptr) bool {
+		var err error
+		if n, err = syscall.EpollWait(int(fd), events[:], 0); err != nil {
+			n = 0
+		}
+		return n > 0
+	}
+	woken := make([]*eventConn, 0, maxEvents)
+	for epoll.Read(take) == nil {
+		woken = w.named(woken[:0], events[:n])
+		for _, e := range woken {
+			e.wake()
+		}
+		clear(woken)
+	}
+}
+
+// named appends the connections that events are about to to.
+func (w *watcher) named(to []*eventConn, events []syscall.EpollEvent) []*eventConn {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i := range events {
+		at, generation := uint32(events[i].Fd), uint32(events[i].Pad)
+		if int(at) >= len(w.slots) || w.slots[at].generation != generation || w.slots[at].e == nil {
+			continue
+		}
+		e := w.slots[at].e
+		if events[i].Events&^syscall.EPOLLIN != 0 {
+			e.ending.Store(true)
+		}
+		to = append(to, e)
+	}
+	return to
+}
+
+// sweep wakes the connections that keepalive is due for.
+func (w *watcher) sweep(stop <-chan struct{}) {
+	var due []*eventConn
+	for {
+		w.mu.Lock()
+		pause := w.pause
+		w.mu.Unlock()
+		select {
+		case <-stop:
+			return
+		case <-time.After(pause):
+		}
+		now := int64(monotonic())
+		w.mu.Lock()
+		for _, slot := range w.slots {
+			if e := slot.e; e != nil && e.due.Load() != 0 && e.due.Load() <= now {
+				due = append(due, e)
+			}
+		}
+		w.mu.Unlock()
+		for _, e := range due {
+			e.wake()
+		}
+		clear(due)
+		due = due[:0]
+	}
+}

@@ -1,0 +1,258 @@
+package conform
+
+import (
+	"bytes"
+	"compress/flate"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// This file holds permessage-deflate as the kit sees it: the header (RFC 6455 section 9.1,
+// RFC 7692 sections 5 and 7.1), what was agreed, and payloads (RFC 7692 section 7.2).
+
+// An extension is one element of Sec-WebSocket-Extensions.
+type extension struct {
+	name   string
+	params []param
+}
+
+type param struct {
+	name, value string
+	hasValue    bool
+}
+
+// isToken reports whether s is a token of HTTP.
+func isToken(s string) bool {
+	for _, r := range s {
+		if r <= ' ' || r >= 0x7F || strings.ContainsRune(`()<>@,;:\"/[]?={}`, r) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// parseExtensions reads the header's values. The kit writes quoted strings without commas or
+// semicolons in them, and nobody has reason to send others.
+func parseExtensions(values []string) ([]extension, error) {
+	var list []extension
+	for _, e := range strings.Split(strings.Join(values, ","), ",") {
+		parts := strings.Split(e, ";")
+		x := extension{name: strings.TrimSpace(parts[0])}
+		if !isToken(x.name) {
+			return nil, fmt.Errorf("Sec-WebSocket-Extensions has no valid name in %q", e)
+		}
+		for _, p := range parts[1:] {
+			name, value, has := strings.Cut(strings.TrimSpace(p), "=")
+			if unquoted, ok := strings.CutPrefix(value, `"`); ok {
+				value = strings.TrimSuffix(unquoted, `"`)
+			}
+			if !isToken(name) || has && !isToken(value) {
+				return nil, fmt.Errorf("Sec-WebSocket-Extensions has no valid parameter in %q", p)
+			}
+			x.params = append(x.params, param{name, value, has})
+		}
+		list = append(list, x)
+	}
+	return list, nil
+}
+
+// The names of permessage-deflate (RFC 7692 section 7.1).
+const (
+	deflateName      = "permessage-deflate"
+	serverNoTakeover = "server_no_context_takeover"
+	clientNoTakeover = "client_no_context_takeover"
+	serverMaxBits    = "server_max_window_bits"
+	clientMaxBits    = "client_max_window_bits"
+)
+
+// deflateTerms are the parameters of an offer or an answer. Bits are 0 where the parameter
+// is absent, -1 where it has no value.
+type deflateTerms struct {
+	serverFresh, clientFresh bool
+	serverBits, clientBits   int
+}
+
+// terms reads the parameters of one offer or answer of permessage-deflate.
+func (x extension) terms() (deflateTerms, error) {
+	var t deflateTerms
+	var seen []string
+	for _, p := range x.params {
+		if slices.Contains(seen, p.name) {
+			return t, fmt.Errorf("parameter %s twice", p.name)
+		}
+		seen = append(seen, p.name)
+		if err := t.take(p); err != nil {
+			return t, err
+		}
+	}
+	return t, nil
+}
+
+// take sets what one parameter says.
+func (t *deflateTerms) take(p param) error {
+	switch p.name {
+	case serverNoTakeover, clientNoTakeover:
+		if p.hasValue {
+			return fmt.Errorf("parameter %s has a value", p.name)
+		}
+		t.serverFresh = t.serverFresh || p.name == serverNoTakeover
+		t.clientFresh = t.clientFresh || p.name == clientNoTakeover
+		return nil
+	case serverMaxBits, clientMaxBits:
+		bits := -1
+		if p.hasValue {
+			n, err := strconv.Atoi(p.value)
+			if err != nil || n < 8 || n > 15 || p.value[0] == '0' || p.value[0] == '+' {
+				return fmt.Errorf("parameter %s=%s", p.name, p.value)
+			}
+			bits = n
+		} else if p.name == serverMaxBits {
+			return fmt.Errorf("parameter %s without a value", p.name)
+		}
+		if p.name == serverMaxBits {
+			t.serverBits = bits
+		} else {
+			t.clientBits = bits
+		}
+		return nil
+	}
+	return fmt.Errorf("unknown parameter %s", p.name)
+}
+
+// answers reports whether a server may answer an offer so.
+func (t deflateTerms) answers(offer deflateTerms) error {
+	switch {
+	case offer.serverFresh && !t.serverFresh:
+		return errors.New("the answer lacks server_no_context_takeover, which was asked for")
+	case offer.serverBits > 0 && t.serverBits == 0:
+		return errors.New("the answer lacks server_max_window_bits, which was asked for")
+	case offer.serverBits > 0 && t.serverBits > offer.serverBits:
+		return errors.New("the answer's server_max_window_bits is larger than was asked for")
+	case offer.clientBits == 0 && t.clientBits != 0:
+		return errors.New("the answer has client_max_window_bits, which was not offered")
+	case t.clientBits < 0:
+		return errors.New("the answer has client_max_window_bits without a value")
+	}
+	return nil
+}
+
+// judgeAnswer checks a server's answer to an offer. nil and nil: the extension is not agreed.
+func judgeAnswer(offer string, answer []string) (*deflateTerms, error) {
+	if len(answer) == 0 {
+		return nil, nil
+	}
+	got, err := parseExtensions(answer)
+	if err != nil {
+		return nil, err
+	}
+	if offer == "" {
+		return nil, fmt.Errorf("the response has Sec-WebSocket-Extensions: %s; none was offered (4.2.2)", strings.Join(answer, ", "))
+	}
+	if len(got) != 1 || got[0].name != deflateName {
+		return nil, fmt.Errorf("the response has Sec-WebSocket-Extensions: %s; %s was offered (4.2.2)", strings.Join(answer, ", "), offer)
+	}
+	t, err := got[0].terms()
+	if err != nil {
+		return nil, err
+	}
+	offers, _ := parseExtensions([]string{offer})
+	why := errors.New("the answer fits no valid offer")
+	for _, o := range offers {
+		asked, err := o.terms()
+		if o.name != deflateName || err != nil {
+			continue
+		}
+		if why = t.answers(asked); why == nil {
+			return &t, nil
+		}
+	}
+	return nil, why
+}
+
+// offered returns the first valid offer of permessage-deflate in a client's request.
+func offered(values []string) (*deflateTerms, error) {
+	if len(values) == 0 {
+		return nil, nil
+	}
+	list, err := parseExtensions(values)
+	if err != nil {
+		return nil, err
+	}
+	for _, x := range list {
+		if x.name != deflateName {
+			continue
+		}
+		t, err := x.terms()
+		return &t, err
+	}
+	return nil, nil
+}
+
+// An inflating direction: what the endpoint under test sends compressed.
+type incoming struct {
+	takeover bool
+	reach    int // octets that a reference may reach back
+	window   []byte
+}
+
+// newIncoming returns the direction from the endpoint in the given role.
+func newIncoming(t *deflateTerms, from Role) *incoming {
+	fresh, bits := t.serverFresh, t.serverBits
+	if from == Client {
+		fresh, bits = t.clientFresh, t.clientBits
+	}
+	if bits <= 0 {
+		bits = 15
+	}
+	return &incoming{takeover: !fresh, reach: 1 << bits}
+}
+
+// maxInflated bounds what the kit takes from an endpoint in one message, in octets.
+const maxInflated = 64 << 20
+
+// message inflates one message's payload.
+func (d *incoming) message(p []byte) ([]byte, error) {
+	const quick = 64 << 10 // above it, distances are not worth the slow inflater's time
+	if len(p) < quick {
+		out, err := inflate(p, d.window, d.reach, maxInflated)
+		d.keep(out)
+		return out, err
+	}
+	in := bytes.NewReader(append(append([]byte(nil), p...), 0, 0, 0xFF, 0xFF, 1, 0, 0, 0xFF, 0xFF))
+	var out bytes.Buffer
+	_, err := out.ReadFrom(flate.NewReaderDict(in, d.window))
+	d.keep(out.Bytes())
+	return out.Bytes(), err
+}
+
+// keep is what context takeover means for the receiver.
+func (d *incoming) keep(out []byte) {
+	if d.takeover {
+		d.window = tail(append(d.window, out...), d.reach)
+	}
+}
+
+// tail returns a copy of the last n octets of p.
+func tail(p []byte, n int) []byte {
+	return bytes.Clone(p[max(0, len(p)-n):])
+}
+
+// deflate returns the payload of a compressed message (RFC 7692 section 7.2.1). dict: what
+// the receiver's window holds.
+func deflate(p, dict []byte, level int) []byte {
+	var b bytes.Buffer
+	w, err := flate.NewWriterDict(&b, level, dict)
+	if err != nil {
+		panic("BUG: " + err.Error())
+	}
+	_, _ = w.Write(p)
+	_ = w.Flush()
+	out := bytes.TrimSuffix(b.Bytes(), []byte{0, 0, 0xFF, 0xFF})
+	if len(out) == 0 {
+		return []byte{0}
+	}
+	return out
+}

@@ -1,0 +1,326 @@
+package websocket
+
+// A server that owns its connections: it opens them, hands them to the
+// application in a goroutine of their own or as events, broadcasts to them, and
+// ends them all.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"slices"
+	"sync"
+)
+
+// Server is an http.Handler whose requests are WebSocket connections. Exactly one
+// of Handle and Message is set. Its fields must not be changed once it serves; its
+// methods may be called from any goroutine.
+//
+// http.Server.Shutdown neither closes WebSocket connections nor waits for them, so
+// call both:
+//
+//	_ = hs.Shutdown(ctx) // no new requests
+//	_ = ws.Shutdown(ctx) // 1001 to all connections, wait for their handlers
+type Server struct {
+	// Open is called inside ServeHTTP when the handshake is done, in both modes:
+	// take what you need from r here. The connection is among Conns already, and
+	// gets what is broadcast. An error closes the connection.
+	Open func(c *Conn, r *http.Request) error
+
+	// Handle owns the connection, in a goroutine of its own, in which net/http's
+	// memory is not kept alive: usually a loop of reads. When it returns, the
+	// connection is closed: with 1000 for nil, with the code of a *CloseError, else
+	// with 1011. r is a copy for its header, URL and path values, without a body;
+	// its context is the connection's. What routers and middleware hung on the
+	// request's own context may be recycled by then.
+	Handle func(c *Conn, r *http.Request) error
+
+	// Message is called for each message, in order for each connection, instead of
+	// Handle: an idle connection then has no goroutine (on Linux; elsewhere, and
+	// under TLS, one that waits). msg.Data is valid until it returns. An error
+	// closes the connection as Handle's does, but nil goes on.
+	Message func(c *Conn, msg Message) error
+
+	// Closed is called once for each connection whose Open returned nil, after all
+	// other calls. err says why it ended: a *CloseError where the peer closed it,
+	// what Handle or Message returned where that did, net.ErrClosed after a Close
+	// of our own, and so on as errors of Conn.Read; nil where Handle returned nil.
+	Closed func(c *Conn, err error)
+
+	// Configure may change the Options for one request; o is a copy. The answer to
+	// an error is 403, or the Status of a *HandshakeError.
+	Configure func(r *http.Request, o *Options) error
+
+	// Options hold for all connections.
+	Options Options
+
+	loop eventLoop
+
+	mu       sync.Mutex
+	sessions []*session    // guarded by mu
+	active   int           // connections whose Closed has not returned; guarded by mu
+	down     bool          // Shutdown was called; guarded by mu
+	idle     chan struct{} // closed when down and active is 0; nil before Shutdown; guarded by mu
+}
+
+// ErrServerClosed says that Server.Shutdown was called.
+var ErrServerClosed = errors.New("websocket: server is shut down")
+
+var errServerMode = errors.New("websocket: exactly one of Server.Handle and Server.Message has to be set")
+
+// session is a connection in a Server.
+type session struct {
+	s  *Server
+	c  *Conn
+	at int // index in s.sessions; guarded by s.mu
+}
+
+// ServeHTTP opens a WebSocket connection and returns, once Open has; over HTTP/2,
+// when the connection is over. Requests that can't be opened are answered as Accept
+// answers them; with 503 after Shutdown.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	o, refusal := s.options(r)
+	if refusal != nil {
+		refuse(w, refusal)
+		return
+	}
+	c, err := accept(w, r, o, o.limits())
+	if err != nil {
+		return // it was answered
+	}
+	if s.serve(c, r) == nil && r.ProtoMajor > 1 {
+		<-c.Context().Done()
+		c.awaitEnd()
+	}
+}
+
+// options are those of one request.
+func (s *Server) options(r *http.Request) (*Options, *HandshakeError) {
+	if (s.Handle == nil) == (s.Message == nil) {
+		slog.ErrorContext(r.Context(), errServerMode.Error())
+		return nil, &HandshakeError{Status: http.StatusInternalServerError, Rule: "server is not set up"}
+	}
+	if s.isDown() {
+		return nil, &HandshakeError{Status: http.StatusServiceUnavailable, Rule: "server is shut down"}
+	}
+	if s.Configure == nil {
+		return &s.Options, nil
+	}
+	o := s.Options
+	err := s.Configure(r, &o)
+	if err == nil {
+		return &o, nil
+	}
+	var refusal *HandshakeError
+	if errors.As(err, &refusal) {
+		return nil, refusal
+	}
+	return nil, &HandshakeError{Status: http.StatusForbidden, Rule: err.Error()}
+}
+
+func (s *Server) isDown() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.down
+}
+
+// Serve takes over a connection that was opened elsewhere, as if its request had
+// come to ServeHTTP: it calls Open, returns, and the connection is handled, among
+// Conns, broadcast to and shut down. r may be nil. The error is that of Open, or
+// ErrServerClosed; then the connection was closed.
+func (s *Server) Serve(c *Conn, r *http.Request) error {
+	if (s.Handle == nil) == (s.Message == nil) {
+		return errServerMode
+	}
+	if r == nil {
+		r = &http.Request{Method: http.MethodGet, URL: new(url.URL), Header: make(http.Header)}
+	}
+	return s.serve(c, r)
+}
+
+func (s *Server) serve(c *Conn, r *http.Request) error {
+	e := &session{s: s, c: c}
+	c.eventMode = s.Message != nil
+	if !s.join(e) {
+		_ = c.Close(StatusGoingAway, "")
+		return ErrServerClosed
+	}
+	if s.Open != nil {
+		if err := e.guard(func() error { return s.Open(c, r) }); err != nil {
+			s.leave(e)
+			e.close(err)
+			s.gone()
+			return err
+		}
+	}
+	if s.Handle != nil {
+		go e.handle(withoutServer(r, c))
+	} else {
+		events := &eventConn{c: c, message: e.message, over: e.end, loop: &s.loop}
+		events.start()
+	}
+	return nil
+}
+
+// withoutServer is a copy of r that keeps nothing of net/http's connection alive.
+func withoutServer(r *http.Request, c *Conn) *http.Request {
+	r = r.WithContext(c.Context())
+	r.Body = http.NoBody
+	return r
+}
+
+// handle runs Handle.
+func (e *session) handle(r *http.Request) {
+	e.end(e.guard(func() error { return e.s.Handle(e.c, r) }))
+}
+
+// message runs Message.
+func (e *session) message(msg Message) error {
+	return e.guard(func() error { return e.s.Message(e.c, msg) })
+}
+
+// errPanicked stands for a panic, which was logged.
+var errPanicked = errors.New("websocket: handler panicked")
+
+// guard calls f and turns a panic into an error.
+func (e *session) guard(f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			slog.Error("websocket: handler panicked", "panic", fmt.Sprint(p), "remote", e.c.RemoteAddr(), "stack", string(debug.Stack()))
+			err = errPanicked
+		}
+	}()
+	return f()
+}
+
+// end closes the connection for what Handle or Message has returned, and tells
+// Closed. It is the last that happens to a session.
+func (e *session) end(err error) {
+	s := e.s
+	s.leave(e)
+	err = e.close(err)
+	if s.Closed != nil {
+		_ = e.guard(func() error { s.Closed(e.c, err); return nil }) // a panic was logged
+	}
+	s.gone()
+}
+
+// close closes the connection for err. It returns why the connection ended, which
+// is something else where it was over before.
+func (e *session) close(err error) error {
+	var code *CloseError
+	over := e.c.ended()
+	switch {
+	case over != nil:
+		err = over
+		e.c.awaitEnd()
+	case err == nil:
+		_ = e.c.Close(StatusNormalClosure, "") // the peer's part in it is nobody's concern
+	case errors.As(err, &code) && checkClose(code.Code, code.Reason) == nil:
+		_ = e.c.Close(code.Code, code.Reason)
+	default:
+		if !errors.Is(err, errPanicked) {
+			slog.Error("websocket: connection closed with 1011", "err", err, "remote", e.c.RemoteAddr())
+		}
+		_ = e.c.Close(StatusInternalError, "")
+	}
+	return err
+}
+
+// join takes e among the sessions, unless the server is shut down.
+func (s *Server) join(e *session) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.down {
+		return false
+	}
+	e.at = len(s.sessions)
+	s.sessions = append(s.sessions, e)
+	s.active++
+	return true
+}
+
+// leave takes e out of the sessions.
+func (s *Server) leave(e *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	last := len(s.sessions) - 1
+	moved := s.sessions[last]
+	s.sessions[e.at], moved.at = moved, e.at
+	s.sessions[last] = nil
+	s.sessions = s.sessions[:last]
+}
+
+// gone says that nothing more will happen to a session that has left.
+func (s *Server) gone() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.active--; s.active == 0 && s.idle != nil {
+		close(s.idle)
+	}
+}
+
+// snapshot is the sessions as they are now.
+func (s *Server) snapshot() []*session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.sessions)
+}
+
+// Conns iterates over the connections that were open when it began.
+func (s *Server) Conns() iter.Seq[*Conn] {
+	return func(yield func(*Conn) bool) {
+		for _, e := range s.snapshot() {
+			if !yield(e.c) {
+				return
+			}
+		}
+	}
+}
+
+// Broadcast sends p to all connections and never waits: to those whose network
+// takes it at once directly, else by their queues. A connection whose queue is full
+// is dropped with 1013, and slow counts those. Messages of one goroutine arrive in
+// the order in which it broadcast them.
+func (s *Server) Broadcast(p *Prepared) (slow int) {
+	for _, e := range s.snapshot() {
+		if err := e.c.sendAtOnce(p); err == ErrQueueFull {
+			e.c.dropSlow()
+			slow++
+		}
+	}
+	return slow
+}
+
+// Shutdown ends the server: requests are answered with 503 from now on, all
+// connections are closed with 1001 at the same time, and Shutdown waits for their
+// handlers and Closed to return. When ctx ends, it cuts the connections that are
+// left and returns ctx's error. A second Shutdown waits as well.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	if !s.down {
+		s.down, s.idle = true, make(chan struct{})
+		if s.active == 0 {
+			close(s.idle)
+		}
+	}
+	idle := s.idle
+	s.mu.Unlock()
+	for _, e := range s.snapshot() {
+		go func() { _ = e.c.Close(StatusGoingAway, "") }() // the peer's part in it is nobody's concern
+	}
+	select {
+	case <-idle:
+		return nil
+	case <-ctx.Done():
+	}
+	for _, e := range s.snapshot() {
+		_ = e.c.CloseNow()
+	}
+	return contextError("shutdown", ctx)
+}
