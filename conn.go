@@ -167,16 +167,35 @@ func (c *Conn) ReadAppend(ctx context.Context, b []byte) (MessageType, []byte, e
 	if err := c.lockRead(ctx); err != nil {
 		return 0, b, err
 	}
+	if err := c.await(ctx); err != nil {
+		c.unlockRead()
+		return 0, b, err
+	}
 	typ, out, err := c.readMessage(ctx, b)
 	c.unlockRead()
 	return typ, out, err
 }
 
+// await makes the open message, if there is one, the caller's, and waits until
+// there is something to be parsed. Reading would wait as well, but deeper down: a
+// goroutine that has done nothing but wait here has the smallest stack there is.
+func (c *Conn) await(ctx context.Context) error {
+	if err := c.takeOver(); err != nil {
+		return err
+	}
+	for {
+		err := c.r.await()
+		if err == nil {
+			return nil
+		}
+		if err = c.readPaused(ctx, err); err != nil {
+			return err
+		}
+	}
+}
+
 // readMessage reads a message with the reading turn taken.
 func (c *Conn) readMessage(ctx context.Context, b []byte) (MessageType, []byte, error) {
-	if err := c.takeOver(); err != nil {
-		return 0, b, err
-	}
 	out := b
 	for {
 		typ, err := c.r.next()

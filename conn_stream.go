@@ -31,7 +31,7 @@ func (c *Conn) Reader(ctx context.Context) (MessageType, *MessageReader, error) 
 		return 0, nil, err
 	}
 	defer c.unlockRead()
-	if err := c.takeOver(); err != nil {
+	if err := c.await(ctx); err != nil {
 		return 0, nil, err
 	}
 	for {

@@ -149,6 +149,14 @@ func (r *reader) fill() error {
 	return nil
 }
 
+// await waits for octets where none are there.
+func (r *reader) await() (err error) {
+	if r.buf == nil && r.cutLen == 0 {
+		r.buf, r.end, err = r.src.fill(0)
+	}
+	return err
+}
+
 // rest gives the buffer back if all that is in it was parsed.
 func (r *reader) rest() {
 	if r.buf != nil && r.pos == r.end && r.fed == 0 {

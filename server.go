@@ -151,7 +151,7 @@ func (s *Server) serve(c *Conn, r *http.Request) error {
 		return ErrServerClosed
 	}
 	if s.Open != nil {
-		if err := e.guard(func() error { return s.Open(c, r) }); err != nil {
+		if err := e.open(r); err != nil {
 			s.leave(e)
 			e.close(err)
 			s.gone()
@@ -159,6 +159,7 @@ func (s *Server) serve(c *Conn, r *http.Request) error {
 		}
 	}
 	if s.Handle != nil {
+		c.startWaiting()
 		go e.handle(withoutServer(r, c))
 	} else {
 		events := &eventConn{c: c, message: e.message, over: e.end, loop: &s.loop}
@@ -174,28 +175,43 @@ func withoutServer(r *http.Request, c *Conn) *http.Request {
 	return r
 }
 
-// handle runs Handle.
+// handle runs Handle. Its frame, and those below it up to the wait for octets,
+// have to fit the smallest stack there is.
 func (e *session) handle(r *http.Request) {
-	e.end(e.guard(func() error { return e.s.Handle(e.c, r) }))
+	e.end(e.guardHandle(r))
+}
+
+func (e *session) guardHandle(r *http.Request) (err error) {
+	defer e.recovered(&err)
+	return e.s.Handle(e.c, r)
 }
 
 // message runs Message.
-func (e *session) message(msg Message) error {
-	return e.guard(func() error { return e.s.Message(e.c, msg) })
+func (e *session) message(msg Message) (err error) {
+	defer e.recovered(&err)
+	return e.s.Message(e.c, msg)
+}
+
+func (e *session) open(r *http.Request) (err error) {
+	defer e.recovered(&err)
+	return e.s.Open(e.c, r)
+}
+
+func (e *session) closed(cause error) {
+	var err error // a panic was logged
+	defer e.recovered(&err)
+	e.s.Closed(e.c, cause)
 }
 
 // errPanicked stands for a panic, which was logged.
 var errPanicked = errors.New("websocket: handler panicked")
 
-// guard calls f and turns a panic into an error.
-func (e *session) guard(f func() error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			slog.Error("websocket: handler panicked", "panic", fmt.Sprint(p), "remote", e.c.RemoteAddr(), "stack", string(debug.Stack()))
-			err = errPanicked
-		}
-	}()
-	return f()
+// recovered, deferred, turns a panic of the application into an error.
+func (e *session) recovered(err *error) {
+	if p := recover(); p != nil {
+		slog.Error("websocket: handler panicked", "panic", fmt.Sprint(p), "remote", e.c.RemoteAddr(), "stack", string(debug.Stack()))
+		*err = errPanicked
+	}
 }
 
 // end closes the connection for what Handle or Message has returned, and tells
@@ -205,7 +221,7 @@ func (e *session) end(err error) {
 	s.leave(e)
 	err = e.close(err)
 	if s.Closed != nil {
-		_ = e.guard(func() error { s.Closed(e.c, err); return nil }) // a panic was logged
+		e.closed(err)
 	}
 	s.gone()
 }
