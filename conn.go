@@ -284,15 +284,11 @@ func (c *Conn) Write(ctx context.Context, typ MessageType, data []byte) error {
 	if err := checkMessage(typ, data); err != nil {
 		return err
 	}
-	if err := c.lockSending(ctx); err != nil {
+	if err := c.lockMessage(ctx); err != nil {
 		return err
 	}
-	err := c.lockFrame(ctx)
-	if err == nil {
-		err = c.writeMessage(ctx, typ, data)
-		c.unlockFrame()
-	}
-	c.releaseTurn(&c.sending)
+	err := c.writeMessage(ctx, typ, data)
+	c.unlockMessage()
 	return err
 }
 

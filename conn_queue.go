@@ -194,8 +194,7 @@ func (c *Conn) sendAtOnce(p *Prepared) error {
 	frame := p.frame(c.r.deflate)
 	n, err := c.w.tryWrite(frame)
 	if n == len(frame) {
-		c.unlockFrame()
-		c.releaseTurn(&c.sending)
+		c.unlockMessage()
 		return nil
 	}
 	c.mu.Lock()
@@ -219,8 +218,7 @@ func (c *Conn) finishFrame(rest []byte, err error) {
 	c.queueWriting = false
 	c.queue.octets -= int64(len(rest))
 	c.mu.Unlock()
-	c.unlockFrame()
-	c.releaseTurn(&c.sending)
+	c.unlockMessage()
 }
 
 // flushHeld writes the frames that event mode has held back.

@@ -198,6 +198,37 @@ func (c *Conn) unlockRead() {
 	c.mu.Unlock()
 }
 
+// lockMessage takes the turns for sending a message in one frame: both at once
+// where nobody has them and ctx is the one of the last write, or can't end.
+func (c *Conn) lockMessage(ctx context.Context) error {
+	if err := checkContext("write", ctx); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	free := !c.sending.held && !c.framing.held && c.cause == nil && c.broken == nil
+	if free && c.writeWatch.activate(c.foreign(ctx.Done())) {
+		c.sending.held, c.framing.held = true, true
+		c.mu.Unlock()
+		return nil
+	}
+	c.mu.Unlock()
+	if err := c.lockSending(ctx); err != nil {
+		return err
+	}
+	if err := c.lockFrame(ctx); err != nil {
+		c.releaseTurn(&c.sending)
+		return err
+	}
+	return nil
+}
+
+func (c *Conn) unlockMessage() {
+	c.mu.Lock()
+	c.releaseFrame()
+	c.sending.release()
+	c.mu.Unlock()
+}
+
 // errSendingTaken is what a Write gets that a MessageWriter keeps from its turn.
 var errSendingTaken = errors.New("websocket: waited WriteTimeout for a MessageWriter that wrote nothing meanwhile: close it (its Close ends the message)")
 
@@ -290,12 +321,17 @@ func (c *Conn) mayWrite() error {
 
 func (c *Conn) unlockFrame() {
 	c.mu.Lock()
+	c.releaseFrame()
+	c.mu.Unlock()
+}
+
+// releaseFrame ends a write. Called with c.mu held.
+func (c *Conn) releaseFrame() {
 	if c.writeWatch != nil {
 		c.writeWatch.active = false
 	}
 	c.w.resume()
 	c.framing.release()
-	c.mu.Unlock()
 }
 
 // watch is a registration with a context, kept for as long as reads, or writes,

@@ -308,8 +308,12 @@ func (w *writer) interrupt() bool {
 
 // resume takes back an interrupt.
 func (w *writer) resume() {
-	if w.halted.Swap(false) && w.conn != nil {
-		w.deadline = 0
+	if !w.halted.Load() {
+		return
+	}
+	w.halted.Store(false)
+	w.deadline = 0
+	if w.conn != nil {
 		_ = w.conn.SetWriteDeadline(time.Time{}) // if that fails, so does the next write
 	}
 }
