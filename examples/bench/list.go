@@ -5,6 +5,6 @@ package main
 // contenders in the order of the tables.
 var contenders = []*contender{
 	byMessage, rawTCP, netHTTP,
-	thisAccept,
+	thisEvents, thisHandle, thisAccept,
 	gorilla, coder, gobwas, gobwasBuffered, gobwasHTTP, gwsContender, gwsOwnServer, nbioContender, nbioBlocking,
 }
