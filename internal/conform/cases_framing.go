@@ -26,10 +26,10 @@ func (k *catalog) masking() {
 		f := kinds[i]
 		k.rule("5.1", "The server MUST close the connection upon receiving a frame that is not masked.", Server)
 		f.mask = maskNever
-		k.add("unmasked-"+name, "send a frame without mask: "+f.describe(), send(f), fails(1002))
+		k.add("unmasked-"+name, "send a frame without mask: "+f.String(), send(f), fails(1002))
 		k.rule("5.1", "A client MUST close a connection if it detects a masked frame.", Client)
 		f.mask = maskAlways
-		k.add("masked-"+name, "send a masked frame: "+f.describe(), send(f), fails(1002))
+		k.add("masked-"+name, "send a masked frame: "+f.String(), send(f), fails(1002))
 	}
 	wrong := last(" world")
 	wrong.mask = maskNever
@@ -148,7 +148,7 @@ func (k *catalog) reserved() {
 	for rsv := byte(1); rsv < 8; rsv++ {
 		for _, op := range []byte{opText, opBinary, opClose, opPing, opPong} {
 			f := frame{opcode: op, rsv: rsv, payload: []byte{3, 0xE8, 'x'}}
-			k.illegal(fmt.Sprintf("rsv%d-%s", rsv, strings.ToLower(opcodeName(op))), "send "+f.describe(), 1002, f)
+			k.illegal(fmt.Sprintf("rsv%d-%s", rsv, strings.ToLower(opcodeName(op))), "send "+f.String(), 1002, f)
 		}
 		f := last(" world")
 		f.rsv = rsv
@@ -198,14 +198,14 @@ type cutFrame struct {
 }
 
 func (s cutFrame) run(c *conversation) {
-	c.w.note("→ %s, with a pause after octet %d", s.f.describe(), s.at)
+	c.w.note("→ %s, with a pause after octet %d", &s.f, s.at)
 	b := s.f.appendTo(nil, c.w.masks)
 	_ = c.w.write(b[:s.at], 0, 5*time.Millisecond)
 	_ = c.w.write(b[s.at:], 0, 0)
 }
 
 func (s cutFrame) String() string {
-	return fmt.Sprintf("send %s, with a pause after octet %d", s.f.describe(), s.at)
+	return fmt.Sprintf("send %s, with a pause after octet %d", s.f.String(), s.at)
 }
 
 // coalesced is many small frames at once.

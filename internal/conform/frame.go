@@ -122,11 +122,11 @@ type received struct {
 	maskBy [4]byte
 }
 
-// describe returns the frame in words; forms that are as they should be are not mentioned.
-func (f *received) describe() string {
+// String returns the frame in words; forms that are as they should be are not mentioned.
+func (f *received) String() string {
 	shown := f.frame
 	shown.claim, shown.bits = 0, 0
-	return shown.describe()
+	return shown.String()
 }
 
 // readFrame reads one frame. Lengths are believed, memory is not given for them: the
@@ -190,8 +190,8 @@ func opcodeName(op byte) string {
 	return fmt.Sprintf("opcode 0x%X", op)
 }
 
-// describe returns a frame in words: "Text, FIN, 5 octets "Hello"".
-func (f *frame) describe() string {
+// String returns a frame in words: "Text, FIN, 5 octets "Hello"".
+func (f *frame) String() string {
 	s := opcodeName(f.opcode)
 	if !f.more {
 		s += ", FIN"

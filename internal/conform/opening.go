@@ -47,21 +47,37 @@ func (c *conversation) open() {
 			c.judge(Wrong, "the client's offer: %v (RFC 7692 7.1)", err)
 			return
 		}
-		terms, ok := answerable(c.of.answer, offer)
-		if !ok {
+		answer, terms := answerTo(offer, c.of.answer)
+		if terms == nil {
 			c.skip("the client did not offer what this answer needs")
 			return
 		}
-		h = h.with("Sec-WebSocket-Extensions: " + c.of.answer)
-		c.w.incoming = newIncoming(terms, Client)
+		h = h.with("Sec-WebSocket-Extensions: " + answer)
+		c.agree(terms)
 	}
 	responding{head: h}.run(c)
 }
 
-// answerable reports whether the answer may be given to a client's offer.
-func answerable(answer string, offer *deflateTerms) (*deflateTerms, bool) {
+// agree makes the terms of permessage-deflate those of the connection.
+func (c *conversation) agree(terms *deflateTerms) {
+	c.w.incoming = newIncoming(terms, c.role)
+	c.fresh = terms.serverFresh
+	if c.role == Server {
+		c.fresh = terms.clientFresh
+	}
+}
+
+// answerTo returns the answer with what a client's offer demands of every answer, and what it
+// means; nil if it may not be given to that offer.
+func answerTo(offer *deflateTerms, answer string) (string, *deflateTerms) {
 	if offer == nil {
-		return nil, false
+		return "", nil
+	}
+	if offer.serverFresh && !strings.Contains(answer, serverNoTakeover) {
+		answer += "; " + serverNoTakeover
+	}
+	if offer.serverBits > 0 && !strings.Contains(answer, serverMaxBits) {
+		answer += fmt.Sprintf("; %s=%d", serverMaxBits, offer.serverBits)
 	}
 	list, err := parseExtensions([]string{answer})
 	if err != nil {
@@ -71,10 +87,10 @@ func answerable(answer string, offer *deflateTerms) (*deflateTerms, bool) {
 	if err != nil {
 		panic("BUG: " + err.Error())
 	}
-	if terms.clientBits != 0 && offer.clientBits == 0 {
-		return nil, false
+	if terms.answers(*offer) != nil {
+		return "", nil
 	}
-	return &terms, true
+	return answer, &terms
 }
 
 // skip ends a case that does not apply to the endpoint.
@@ -95,7 +111,7 @@ func (s requesting) run(c *conversation) {
 	b := s.head.octets(c.peer.fill())
 	c.w.note("→ %s", c.peer.fill().Replace(s.head.String()))
 	for i := range s.behind {
-		c.w.note("→ %s", s.behind[i].describe())
+		c.w.note("→ %s", &s.behind[i])
 		b = s.behind[i].appendTo(b, true)
 	}
 	_ = c.w.write(b, s.segment, s.pause)
@@ -133,8 +149,7 @@ func (s accepted) run(c *conversation) {
 		return
 	}
 	if terms != nil {
-		c.w.incoming = newIncoming(terms, Server)
-		c.clientFresh = terms.clientFresh
+		c.agree(terms)
 	}
 	c.judge(Right, "")
 	c.w.listen()
@@ -239,7 +254,7 @@ func (s responding) run(c *conversation) {
 	c.w.note("→ %s", c.peer.fill().Replace(s.head.String()))
 	b := s.head.octets(c.peer.fill())
 	for i := range s.behind {
-		c.w.note("→ %s", s.behind[i].describe())
+		c.w.note("→ %s", &s.behind[i])
 		b = s.behind[i].appendTo(b, false)
 	}
 	_ = c.w.write(b, s.segment, s.pause)

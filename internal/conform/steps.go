@@ -28,13 +28,13 @@ type conversation struct {
 	w    *wire
 	peer opening
 
-	verdict     Verdict
-	why         string
-	over        bool  // nothing more is to be done on this connection
-	partial     bool  // what the kit has sent ends inside a frame
-	closing     bool  // the kit has sent Close
-	memory      int64 // held by the endpoint when it was measured
-	clientFresh bool  // client_no_context_takeover was agreed
+	verdict Verdict
+	why     string
+	over    bool  // nothing more is to be done on this connection
+	partial bool  // what the kit has sent ends inside a frame
+	closing bool  // the kit has sent Close
+	memory  int64 // held by the endpoint when it was measured
+	fresh   bool  // compressed messages of the kit must stand alone
 }
 
 // judge makes the verdict no better than v.
@@ -64,7 +64,7 @@ func (c *conversation) next(d time.Duration) event {
 
 // transmit sends one frame at once.
 func (c *conversation) transmit(f *frame) {
-	c.w.note("→ %s", f.describe())
+	c.w.note("→ %s", f)
 	_ = c.w.write(f.appendTo(nil, c.w.masks), 0, 0) // what comes of it is seen by what is expected next
 }
 
@@ -95,8 +95,8 @@ func (s sending) run(c *conversation) {
 	var one []byte
 	for i := range s.frames {
 		f := &s.frames[i]
-		if i < maxLog/2 {
-			c.w.note("→ %s", f.describe())
+		if i < keptLines/2 {
+			c.w.note("→ %s", f)
 		}
 		one = f.appendTo(one, c.w.masks)
 		c.closing = c.closing || f.opcode == opClose
@@ -124,7 +124,7 @@ func (s sending) String() string {
 			lines = append(lines, fmt.Sprintf("… %d frames", len(s.frames)))
 			break
 		}
-		lines = append(lines, s.frames[i].describe())
+		lines = append(lines, s.frames[i].String())
 	}
 	text := "send " + strings.Join(lines, " | ")
 	if s.times > 1 {
@@ -363,6 +363,9 @@ func (s endsHere) run(c *conversation) {
 			c.w.note("a Close frame after the end of the stream does no harm")
 		case e.kind == evEnd || e.kind == evReset:
 			c.over = true
+			for len(left) > 0 && left[0].kind == evPong {
+				left = left[1:] // nobody is there any more to whom it would say something
+			}
 			if len(left) > 0 {
 				c.judge(Tolerable, "the end came before %s", left[0])
 				return

@@ -75,13 +75,14 @@ type wire struct {
 	patience time.Duration
 	incoming *incoming // nil: no compression agreed
 
-	mu      sync.Mutex
-	log     []string
-	dropped int
-	events  []event
-	keys    [][4]byte     // masking keys of the endpoint's data frames
-	wake    chan struct{} // holds one token while events is not empty
-	stall   chan struct{} // not nil: the reader waits until it is closed
+	mu     sync.Mutex
+	log    []logLine          // the first lines
+	ends   [keptLines]logLine // the last of the others, by noted
+	noted  int
+	events []event
+	keys   [][4]byte     // masking keys of the endpoint's data frames
+	wake   chan struct{} // holds one token while events is not empty
+	stall  chan struct{} // not nil: the reader waits until it is closed
 
 	closed bool // a Close frame of the endpoint has passed; the reader's
 	done   chan struct{}
@@ -95,29 +96,47 @@ func newWire(conn net.Conn, br *bufio.Reader, masks bool, patience time.Duration
 	return &wire{conn: conn, br: br, masks: masks, start: time.Now(), patience: patience, wake: make(chan struct{}, 1)}
 }
 
-// maxLog bounds the log of one case, in lines.
-const maxLog = 120
+// A logLine is a line of the log, put into words only when someone wants to read it.
+type logLine struct {
+	at     time.Duration
+	format string
+	args   []any
+}
 
-// note adds a line to the log.
+// String returns the line.
+func (l logLine) String() string {
+	return fmt.Sprintf("%8.3f ms  ", float64(l.at.Microseconds())/1000) + fmt.Sprintf(l.format, l.args...)
+}
+
+// keptLines bounds the log of one case: so many lines of its beginning, and of its end.
+const keptLines = 60
+
+// note adds a line to the log. What is in args must not change afterwards.
 func (w *wire) note(format string, args ...any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.log) >= maxLog {
-		w.log = append(w.log[:maxLog/2], w.log[maxLog/2+1:]...)
-		w.dropped++
+	line := logLine{time.Since(w.start), format, args}
+	if len(w.log) < keptLines {
+		w.log = append(w.log, line)
+		return
 	}
-	at := time.Since(w.start)
-	w.log = append(w.log, fmt.Sprintf("%8.3f ms  ", float64(at.Microseconds())/1000)+fmt.Sprintf(format, args...))
+	w.ends[w.noted%keptLines] = line
+	w.noted++
 }
 
 // lines returns the log.
 func (w *wire) lines() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	lines := append([]string(nil), w.log...)
-	if w.dropped > 0 {
-		gap := fmt.Sprintf("   … %d more …", w.dropped)
-		lines = append(lines[:maxLog/2:maxLog/2], append([]string{gap}, lines[maxLog/2:]...)...)
+	var lines []string
+	for _, l := range w.log {
+		lines = append(lines, l.String())
+	}
+	if w.noted > keptLines {
+		lines = append(lines, fmt.Sprintf("   … %d more …", w.noted-keptLines))
+	}
+	for i := max(0, w.noted-keptLines); i < w.noted; i++ {
+		lines = append(lines, w.ends[i%keptLines].String())
 	}
 	return lines
 }
@@ -277,7 +296,7 @@ func (w *wire) event(r io.Reader) event {
 		if err != nil {
 			return w.ended(err)
 		}
-		w.note("← %s", f.describe())
+		w.note("← %s", f)
 		if e := w.illegal(f, begun); e != nil {
 			return *e
 		}
