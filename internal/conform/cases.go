@@ -102,22 +102,39 @@ func echoesBinary(p []byte) answer    { return message(opBinary, p) }
 func pongs(s string) answer           { return pong([]byte(s)) }
 func expectEcho(s string) expectation { return expect(echoes(s)) }
 
-// filled returns n octets that are neither constant nor periodic in a power of two.
+// pattern is what filled and letters give parts of, so that big messages cost nothing twice.
+var pattern struct {
+	sync.Mutex
+	octets []byte
+	text   string
+}
+
+// filled returns n octets that are neither constant nor periodic in a power of two. They are
+// shared, and must not be changed.
 func filled(n int) []byte {
-	b := make([]byte, n)
-	for i := range b {
-		b[i] = byte(i*7 + i/251)
-	}
-	return b
+	octets, _ := patterned(n)
+	return octets
 }
 
 // letters returns n octets of text.
 func letters(n int) string {
-	b := filled(n)
-	for i := range b {
-		b[i] = 'a' + b[i]%26
+	_, text := patterned(n)
+	return text
+}
+
+// patterned returns the first n octets of the pattern, in both forms.
+func patterned(n int) ([]byte, string) {
+	pattern.Lock()
+	defer pattern.Unlock()
+	if n > len(pattern.octets) {
+		octets, text := make([]byte, n), make([]byte, n)
+		for i := range octets {
+			octets[i] = byte(i*7 + i/251)
+			text[i] = 'a' + octets[i]%26
+		}
+		pattern.octets, pattern.text = octets, string(text)
 	}
-	return string(b)
+	return pattern.octets[:n:n], pattern.text[:n]
 }
 
 // cuts returns the fragments of a message, cut at the given offsets.

@@ -409,9 +409,9 @@ func (k *catalog) bombs() {
 		send(f...).run(c)
 		tooBig.run(c)
 	})
-	k.add("bomb-memory", "send a message that inflates to sixteen times the limit", measure, limited{"expect that memory does not grow by four times the limit", func(c *conversation, limit int64) {
+	k.add("bomb-memory", "send a message that inflates to sixteen times the limit", measure, limited{"expect that memory does not grow by eight times the limit", func(c *conversation, limit int64) {
 		send(zip(opBinary, zeros(16*limit))).run(c)
-		staysSmall{4 * limit}.run(c)
+		staysSmall{8 * limit}.run(c)
 		tooBig.run(c)
 	}}).withDeflate().weighs().inPeace()
 }

@@ -85,8 +85,8 @@ func (k *catalog) claims() {
 	claim("claim-limit-plus-one", "declare one octet more than the limit, and send none", func(limit int64) []frame {
 		return []frame{{opcode: opBinary, claim: uint64(limit) + 1}}
 	})
-	for name, n := range map[string]uint64{"2^31-1": math.MaxInt32, "2^31": 1 << 31, "2^32-1": math.MaxUint32, "2^32": 1 << 32, "2^32+5": 1<<32 + 5, "2^40": 1 << 40, "2^62": 1 << 62, "2^63-1": math.MaxInt64} {
-		claim("claim-"+name, "declare "+name+" octets and send 5", func(int64) []frame {
+	for name, n := range map[string]uint64{"2p31-minus-1": math.MaxInt32, "2p31": 1 << 31, "2p32-minus-1": math.MaxUint32, "2p32": 1 << 32, "2p32-plus-5": 1<<32 + 5, "2p40": 1 << 40, "2p62": 1 << 62, "2p63-minus-1": math.MaxInt64} {
+		claim("claim-"+name, fmt.Sprintf("declare %d octets and send 5", n), func(int64) []frame {
 			return []frame{{opcode: opText, claim: n, payload: []byte(hello)}}
 		})
 	}

@@ -302,7 +302,7 @@ func (k *catalog) badRequests() {
 	bad("connection-other", "ask with Connection: keep-alive", request.replaced("Connection", "Connection: keep-alive"), upgrade)
 	bad("connection-longer", "ask with Connection: Upgraded", request.replaced("Connection", "Connection: Upgraded"), upgrade)
 	bad("connection-phrase", "ask with Connection: no-Upgrade", request.replaced("Connection", "Connection: no-Upgrade"), upgrade)
-	k.rule("4.4", "If this version does not match a version understood by the server, the server MUST abort the WebSocket handshake described in this section and instead send an appropriate HTTP error code (such as 426 Upgrade Required) and a |Sec-WebSocket-Version| header field indicating the version(s) the server is capable of understanding.", Server)
+	k.rule("4.4", "If the server doesn't support the requested version, it MUST respond with a |Sec-WebSocket-Version| header field (or multiple |Sec-WebSocket-Version| header fields) containing all versions it is willing to use.", Server)
 	version := refused{right: []int{426, 400}, also: func(h head) string {
 		if !h.hasToken("Sec-WebSocket-Version", "13") {
 			return fmt.Sprintf("the refusal has Sec-WebSocket-Version: %q where 13 must be", h.values("Sec-WebSocket-Version"))

@@ -79,9 +79,16 @@ func (h head) octets(fill *strings.Replacer) []byte {
 	return []byte(fill.Replace(strings.Join(lines, crlf) + crlf + crlf))
 }
 
-// String returns what differs from the plain form.
+// String returns the head on one line, long fields cut.
 func (h head) String() string {
-	return h.line + " | " + strings.Join(h.fields, " | ")
+	s := h.line
+	for _, f := range h.fields {
+		if len(f) > 150 {
+			f = fmt.Sprintf("%s… (%d octets)", f[:100], len(f))
+		}
+		s += " | " + f
+	}
+	return s
 }
 
 // values returns the values of a field, without white space around them.

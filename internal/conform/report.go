@@ -58,7 +58,7 @@ var titles = map[string]string{
 	"4.1": "Client requirements", "4.2.1": "Reading the client's opening handshake", "4.2.2": "Sending the server's opening handshake",
 	"4.4": "Supporting multiple versions", "5.1": "Masking: who masks", "5.2": "Base framing protocol", "5.3": "Client-to-server masking",
 	"5.4": "Fragmentation", "5.5": "Control frames", "5.5.1": "Close", "5.5.2": "Ping", "5.5.3": "Pong", "5.6": "Data frames", "6.1": "Sending data",
-	"6.2": "Receiving data", "7.1.1": "Closing TCP", "7.1.5": "The close code", "7.1.7": "Failing the connection", "7.4": "Status codes", "7.4.1": "Defined status codes",
+	"6.2": "Receiving data", "7.1.1": "Closing TCP", "7.1.5": "The close code", "7.1.7": "Failing the connection", "7.2.1": "Client-initiated closure", "7.4": "Status codes", "7.4.1": "Defined status codes",
 	"7.4.2": "Reserved status code ranges", "8.1": "Errors in UTF-8", "9.1": "Negotiating extensions", "10.2": "Origin considerations",
 	"10.4": "Implementation-specific limits", "10.7": "Handling of invalid data", "7692 5": "Extension negotiation", "7692 6": "Framing",
 	"7692 7.1": "Parameters", "7692 7.2": "Payloads", "7692 8": "Compression and security",
