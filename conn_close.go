@@ -199,6 +199,9 @@ func (c *Conn) sendClose(cl *closing) error {
 	c.mu.Unlock()
 	defer c.releaseTurn(&c.framing)
 	if err == nil {
+		_, err = c.w.flush() // what event mode has held back, and the Close frame if answerAtOnce put it there
+	}
+	if err == nil {
 		err = c.flushQueue()
 	}
 	if err == nil && len(cl.frame) > 0 {
