@@ -298,17 +298,22 @@ func TestEchoExample(t *testing.T) {
 type server struct {
 	url   string
 	lines <-chan string
-	opts  *websocket.Options
+	d     *deflate
 }
 
 // dial connects to a path; the connection is cut when the test ends.
 func (s *server) dial(t *testing.T, path string) *websocket.Conn {
 	t.Helper()
-	c, _, err := websocket.Dial(t.Context(), s.url+path, s.opts)
+	c, resp, err := websocket.Dial(t.Context(), s.url+path, s.d.ours())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.CloseNow() })
+	agreed := resp.Header.Get("Sec-WebSocket-Extensions")
+	alone := strings.Contains(agreed, "server_no_context_takeover") && strings.Contains(agreed, "client_no_context_takeover")
+	if (agreed != "") != (s.d != nil) || s.d != nil && alone == s.d.Takeover {
+		t.Errorf("agreed on %q, want %v", agreed, s.d)
+	}
 	return c
 }
 
@@ -329,7 +334,7 @@ func TestOurClient(t *testing.T) {
 		for _, d := range append(windows(peer.minBits), nil, &deflate{}, &deflate{Takeover: true}) {
 			t.Run(peer.name+"/"+d.String(), func(t *testing.T) {
 				lines := start(t, peer.command, peer.install, "server", options{Deflate: d})
-				s := &server{"ws://127.0.0.1:" + next(t, lines, "listening on "), lines, d.ours()}
+				s := &server{"ws://127.0.0.1:" + next(t, lines, "listening on "), lines, d}
 				t.Run("echo", s.echo)
 				t.Run("fragments", s.fragments)
 				if d != nil && d.ServerBits != 0 {
@@ -375,11 +380,22 @@ func answers(t *testing.T, c *websocket.Conn, typ websocket.MessageType, data []
 	}
 }
 
-// messages are texts and noise of every class of size, and JSON that repeats from one to the next.
+// farRepeats is noise that comes again after each distance from 2^8 to 2^15 octets: an inflater with a smaller window refuses a match from there.
+func farRepeats() []byte {
+	mark := noise(64)
+	all := mark
+	for bits := 8; bits <= 15; bits++ {
+		all = append(append(all, noise(1<<bits-len(mark))...), mark...)
+	}
+	return all
+}
+
+// messages are texts and noise of every class of size, noise that repeats, and JSON that repeats from one to the next.
 func messages() (all []websocket.Message) {
 	for _, n := range sizes {
 		all = append(all, websocket.Message{Type: websocket.Text, Data: text(n)}, websocket.Message{Type: websocket.Binary, Data: noise(n)})
 	}
+	all = append(all, websocket.Message{Type: websocket.Binary, Data: farRepeats()})
 	for i := range 20 {
 		all = append(all, websocket.Message{Type: websocket.Text, Data: fmt.Appendf(nil, `{"id":%d,"text":%q}`, i, text(i*40))})
 	}
