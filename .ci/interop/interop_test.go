@@ -247,6 +247,41 @@ func TestOurServer(t *testing.T) {
 	}
 }
 
+// TestServer has them talk to a Server with a goroutine for each connection, and with events; compression is on, as are all checks.
+func TestServer(t *testing.T) {
+	takeover := &deflate{Takeover: true}
+	modes := map[string]*websocket.Server{
+		"Handle": {Handle: func(c *websocket.Conn, r *http.Request) error {
+			for msg, err := range c.Messages(r.Context()) {
+				if err != nil {
+					return err
+				}
+				if err := answer(c, msg, r.URL.Path == "/fragments"); err != nil {
+					return err
+				}
+			}
+			return nil
+		}},
+		"Message": {Message: func(c *websocket.Conn, msg websocket.Message) error { return answer(c, msg, false) }},
+	}
+	for name, ws := range modes {
+		ws.Options = *takeover.ours()
+		hs := httptest.NewServer(ws)
+		defer hs.Close()
+		for _, peer := range peers {
+			for _, d := range []*deflate{nil, takeover} {
+				t.Run(name+"/"+peer.name+"/"+d.String(), func(t *testing.T) {
+					o := options{Deflate: d, Groups: []string{"echo", "fragments", "ping", "close", "raw", "subprotocol"}}
+					play(t, peer.command, peer.install, "ws"+strings.TrimPrefix(hs.URL, "http"), o)
+				})
+			}
+		}
+		if err := ws.Shutdown(t.Context()); err != nil {
+			t.Errorf("%s: Shutdown: %v", name, err)
+		}
+	}
+}
+
 // TestOurServerOverTLS does it with wss, where the end of TCP takes another path.
 func TestOurServerOverTLS(t *testing.T) {
 	for _, peer := range peers {
