@@ -121,12 +121,13 @@ func (c *Conn) lockRead(ctx context.Context) error {
 	if err := checkContext("read", ctx); err != nil {
 		return err
 	}
+	done := ctx.Done() // without c.mu, which the connection's own context takes
 	c.mu.Lock()
 	if err := c.lock(&c.reading, ctx, c.mayRead); err != nil {
 		c.mu.Unlock()
 		return err
 	}
-	done := c.foreign(ctx.Done())
+	done = c.foreign(done)
 	watched := c.readWatch.activate(done)
 	c.mu.Unlock()
 	if !watched {
@@ -204,9 +205,10 @@ func (c *Conn) lockMessage(ctx context.Context) error {
 	if err := checkContext("write", ctx); err != nil {
 		return err
 	}
+	done := ctx.Done() // without c.mu, as in lockRead
 	c.mu.Lock()
 	free := !c.sending.held && !c.framing.held && c.cause == nil && c.broken == nil
-	if free && c.writeWatch.activate(c.foreign(ctx.Done())) {
+	if free && c.writeWatch.activate(c.foreign(done)) {
 		c.sending.held, c.framing.held = true, true
 		c.mu.Unlock()
 		return nil
@@ -296,12 +298,13 @@ func (c *Conn) lockFrame(ctx context.Context) error {
 	if err := checkContext("write", ctx); err != nil {
 		return err
 	}
+	done := ctx.Done() // without c.mu, as in lockRead
 	c.mu.Lock()
 	if err := c.lock(&c.framing, ctx, c.mayWrite); err != nil {
 		c.mu.Unlock()
 		return err
 	}
-	done := c.foreign(ctx.Done())
+	done = c.foreign(done)
 	watched := c.writeWatch.activate(done)
 	c.mu.Unlock()
 	if !watched {
