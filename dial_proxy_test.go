@@ -110,7 +110,12 @@ func socksConnect(near net.Conn) (net.Conn, error) {
 // Through every kind of proxy a WebSocket goes by a tunnel, never by a request that the proxy would have to upgrade.
 func TestProxies(t *testing.T) {
 	plain, askedPlain := connectProxy(t, httptest.NewServer)
-	secure, askedSecure := connectProxy(t, httptest.NewTLSServer)
+	secure, askedSecure := connectProxy(t, func(h http.Handler) *httptest.Server {
+		s := httptest.NewUnstartedServer(h)
+		s.EnableHTTP2 = true // it would rather be asked in HTTP/2
+		s.StartTLS()
+		return s
+	})
 	socks := socksProxy(t)
 	for name, start := range map[string]func(http.Handler) *httptest.Server{"ws": httptest.NewServer, "wss": httptest.NewTLSServer} {
 		s := start(echoOnce(nil))
@@ -128,6 +133,7 @@ func TestProxies(t *testing.T) {
 				if transport.TLSClientConfig == nil || transport.TLSClientConfig.RootCAs == nil {
 					transport.TLSClientConfig = secure.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
 				}
+				transport.TLSClientConfig.NextProtos = []string{"h2", "http/1.1"}
 				transport.Proxy = http.ProxyURL(row.proxy)
 				transport.ProxyConnectHeader = http.Header{"X-Tunnel": {"1"}}
 				c, _, err := Dial(dialContext(t), wsURL(s), &Options{HTTPClient: &http.Client{Transport: transport}})
@@ -173,6 +179,52 @@ func TestProxyThatRefuses(t *testing.T) {
 			t.Errorf("%s: got %v, want %q and which proxy", row.why, err, row.want)
 		}
 	}
+}
+
+func TestProxyIsLeftWhenTheDialEnds(t *testing.T) {
+	gone := make(chan bool)
+	proxy := evilServer(t, func(c net.Conn, _ string) {
+		untilGone(c)
+		close(gone)
+	})
+	u, err := url.Parse(strings.Replace(proxy, "ws://", "http://", 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	transport := &http.Transport{Proxy: http.ProxyURL(u), DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+		return &cancelOnRead{conn, 1, cancel}, err // the first read is that for the answer to CONNECT
+	}}
+	if c, _, err := Dial(ctx, "ws://example.com/", &Options{HTTPClient: &http.Client{Transport: transport}}); c != nil || !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want context.Canceled", err)
+	}
+	<-gone
+}
+
+// A tunnel that led to no WebSocket is of no use to anybody.
+func TestTunnelIsClosedAfterARefusal(t *testing.T) {
+	gone := make(chan bool)
+	target := evilServer(t, func(c net.Conn, _ string) {
+		_, _ = io.WriteString(c, "HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno")
+		untilGone(c)
+		close(gone)
+	})
+	proxy, _ := connectProxy(t, httptest.NewServer)
+	u, err := url.Parse(proxy.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Transport: &http.Transport{Proxy: http.ProxyURL(u)}}
+	_, resp, err := Dial(dialContext(t), target, &Options{HTTPClient: client})
+	var refusal *HandshakeError
+	if !errors.As(err, &refusal) || refusal.Status != 404 {
+		t.Fatalf("got %v, want a *HandshakeError with 404", err)
+	}
+	if body, err := io.ReadAll(resp.Body); err != nil || string(body) != "no" {
+		t.Errorf("got body %q and %v, want no", body, err)
+	}
+	<-gone
 }
 
 func TestProxyHooks(t *testing.T) {

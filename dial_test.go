@@ -14,10 +14,12 @@ import (
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"reflect"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -255,7 +257,7 @@ func TestDial(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := start(echoOnce(o))
 			defer s.Close()
-			c, resp, err := Dial(dialContext(t), wsURL(s), &Options{Subprotocols: []string{"a", "b"}, HTTPClient: s.Client()})
+			c, resp, err := Dial(dialContext(t), wsURL(s), &Options{Subprotocols: []string{"a", "b"}, HTTPClient: s.Client(), KeepAlive: -1})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -463,6 +465,31 @@ func TestErrorBodyThatDoesNotEnd(t *testing.T) {
 	}
 }
 
+func TestErrorBodyIsNotWaitedForLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+			body := io.MultiReader(strings.NewReader("data"), readerFunc(func([]byte) (int, error) {
+				<-r.Context().Done()
+				return 0, r.Context().Err()
+			}))
+			return &http.Response{StatusCode: 200, Body: io.NopCloser(body)}, nil
+		})}
+		start := time.Now()
+		_, resp, err := Dial(context.Background(), "ws://example.com/", &Options{HTTPClient: client})
+		var refusal *HandshakeError
+		if !errors.As(err, &refusal) || refusal.Status != 200 || time.Since(start) != errorBodyTime {
+			t.Fatalf("got %v after %v, want a *HandshakeError with 200 after %v", err, time.Since(start), errorBodyTime)
+		}
+		if body, err := io.ReadAll(resp.Body); err != nil || string(body) != "data" {
+			t.Errorf("got %q and %v, want what was sent", body, err)
+		}
+	})
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
 // cancelOnRead is a connection whose nth Read ends a context.
 type cancelOnRead struct {
 	net.Conn
@@ -582,7 +609,7 @@ func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { retur
 // A RoundTripper without a net.Conn: what it gives as a Body is the connection.
 func TestRoundTripperWithoutConnection(t *testing.T) {
 	var requestContext context.Context
-	client := &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+	client := &http.Client{Timeout: time.Hour, Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
 		requestContext = r.Context()
 		near, far := net.Pipe()
 		go func() {
@@ -612,6 +639,27 @@ func TestRoundTripperWithoutConnection(t *testing.T) {
 		t.Errorf("got remote address %q, want that of the URL", got)
 	}
 	wantEcho(t, c)
+}
+
+// The context ends when everything is done but returning: then the connection is nobody's, and is closed.
+func TestContextThatEndsLast(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	near, far := net.Pipe()
+	defer far.Close()
+	client := &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+		cancel()
+		resp := sampleResponse()
+		resp.Header["Sec-Websocket-Accept"] = []string{AcceptKey(r.Header.Get("Sec-WebSocket-Key"))}
+		resp.Body = near
+		return resp, nil
+	})}
+	c, _, err := Dial(ctx, "ws://example.com/", &Options{HTTPClient: client})
+	if c != nil || !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want context.Canceled", err)
+	}
+	if _, err := far.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("the peer got %v, want the end of the stream", err)
+	}
 }
 
 func TestRoundTripperWithoutConnectionOrWriter(t *testing.T) {
@@ -663,6 +711,38 @@ func TestConnectionWithoutDeadlines(t *testing.T) {
 	}
 	defer c.CloseNow()
 	wantEcho(t, c)
+}
+
+// noted is a connection that notes its read deadlines.
+type noted struct {
+	nowhere
+	deadlines []time.Time
+}
+
+func (n *noted) SetReadDeadline(d time.Time) error {
+	n.deadlines = append(n.deadlines, d)
+	return nil
+}
+
+func (n *noted) RemoteAddr() net.Addr { return hostAddr("remote") }
+func (n *noted) LocalAddr() net.Addr  { return hostAddr("local") }
+
+func TestTakeOverLeavesNoDeadline(t *testing.T) {
+	n := new(noted)
+	var conn net.Conn = n
+	d := &dialing{}
+	d.conn.Store(&conn)
+	body := io.MultiReader(strings.NewReader("ahead"), readerFunc(func([]byte) (int, error) { return 0, &net.OpError{Err: os.ErrDeadlineExceeded} }))
+	cfg := config{}
+	if err := d.takeOver(context.Background(), &http.Response{Body: io.NopCloser(body)}, &cfg); err != nil {
+		t.Fatal(err)
+	}
+	if cfg.rwc != conn || string(cfg.ahead) != "ahead" {
+		t.Errorf("got %v and %q ahead, want the connection and all that was buffered", cfg.rwc, cfg.ahead)
+	}
+	if len(n.deadlines) != 2 || !n.deadlines[0].Before(time.Now()) || n.deadlines[0].IsZero() || !n.deadlines[1].IsZero() {
+		t.Errorf("got deadlines %v, want one in the past and then none", n.deadlines)
+	}
 }
 
 // deafDeadlines is a connection that takes deadlines and does not keep them.

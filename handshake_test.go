@@ -256,6 +256,8 @@ func TestOriginPolicy(t *testing.T) {
 		{"not a domain that ends alike", host, []string{"https://*.example.org"}, header{"Origin": {"https://evilexample.org"}}, false},
 		{"a subdomain on a port", host, []string{"*.example.org:8443"}, header{"Origin": {"https://a.example.org:8443"}}, true},
 		{"a subdomain on another port", host, []string{"*.example.org:8443"}, header{"Origin": {"https://a.example.org"}}, false},
+		{"a path that ends like a subdomain", host, []string{"https://*.example.org"}, header{"Origin": {"https://evil.example/.example.org"}}, false},
+		{"a user name before a subdomain", host, []string{"https://*.example.org"}, header{"Origin": {"https://me@a.example.org"}}, false},
 		{"a star in the middle stands for nothing", host, []string{"https://a.*.org"}, header{"Origin": {"https://a.example.org"}}, false},
 		{"a star before letters stands for nothing", host, []string{"https://*ample.org"}, header{"Origin": {"https://example.org"}}, false},
 		{"any host of a scheme", host, []string{"https://*"}, header{"Origin": {"https://evil.example"}}, true},
