@@ -99,7 +99,7 @@ func (s *session) talk(ctx context.Context, in io.Reader) error {
 	if err := s.conn.Close(s.code, s.reason); err != nil {
 		return errors.Join(bad, err)
 	}
-	say("closed: %d %s", s.code, s.reason)
+	say("closed: %s", outcome(s.code, s.reason))
 	return bad
 }
 
@@ -107,11 +107,19 @@ func (s *session) talk(ctx context.Context, in io.Reader) error {
 func (s *session) finish(err error) error {
 	var closed *websocket.CloseError
 	if errors.As(err, &closed) {
-		say("closed by the server: %d %s", closed.Code, printable([]byte(closed.Reason)))
+		say("closed by the server: %s", outcome(closed.Code, closed.Reason))
 		err = nil
 	}
 	// The connection is over, but our last Close frame may still be on its way.
 	return errors.Join(err, s.conn.Close(s.code, s.reason))
+}
+
+// outcome returns a close code and its reason for people to read.
+func outcome(code websocket.StatusCode, reason string) string {
+	if code == websocket.StatusNoStatusRcvd {
+		return "no code"
+	}
+	return strings.TrimSpace(fmt.Sprintf("%d %s", code, printable([]byte(reason))))
 }
 
 // sendLines sends each line as a message, while there is a connection. A line that can't be a message is reported and left

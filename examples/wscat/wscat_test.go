@@ -23,14 +23,14 @@ func TestMain(m *testing.M) {
 	os.Exit(command.Main(m, ".", "../echo"))
 }
 
-// An outcome is what a run of the command left.
-type outcome struct {
+// An result is what a run of the command left.
+type result struct {
 	stdout, stderr string
 	status         int
 }
 
 // wscat runs the command with an input.
-func wscat(t *testing.T, input string, args ...string) outcome {
+func wscat(t *testing.T, input string, args ...string) result {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
 	cmd := command.New(t, "wscat", args...)
@@ -39,11 +39,11 @@ func wscat(t *testing.T, input string, args ...string) outcome {
 	if err := cmd.Run(); err != nil && !errors.As(err, &exit) {
 		t.Fatal(err)
 	}
-	return outcome{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}
+	return result{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}
 }
 
-// want fails the test where the outcome differs; said is a part of standard error.
-func (o outcome) want(t *testing.T, stdout, said string, status int) {
+// want fails the test where the result differs; said is a part of standard error.
+func (o result) want(t *testing.T, stdout, said string, status int) {
 	t.Helper()
 	if o.stdout != stdout || !strings.Contains(o.stderr, said) || o.status != status {
 		t.Errorf("printed %.200q, said %.300q, exit status %d; want %.200q, %q, %d", o.stdout, o.stderr, o.status, stdout, said, status)
@@ -115,6 +115,12 @@ func TestCloseCodesOfBothSides(t *testing.T) {
 	if err := <-received; !errors.As(err, &closed) || closed.Code != 4002 || closed.Reason != "bis später" {
 		t.Errorf("the server got %v, want 4002 bis später", err)
 	}
+
+	wscat(t, "", "-code", "1005", url).want(t, "", "closed: no code\n", 0)
+	if err := <-received; websocket.CloseStatus(err) != websocket.StatusNoStatusRcvd {
+		t.Errorf("the server got %v, want a Close frame without a code", err)
+	}
+	wscat(t, "", "-code", "1006", url).want(t, "", "1006", 1)
 
 	url = serve(t, nil, func(ctx context.Context, c *websocket.Conn, _ *http.Request) {
 		_ = c.Write(ctx, websocket.Text, []byte("so long"))
