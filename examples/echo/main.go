@@ -1,7 +1,8 @@
 // Command echo is a WebSocket server that sends every message back as it came, on every path. A browser that opens its
 // address gets a page to try it with.
 //
-//	go run ./examples/echo [-addr 127.0.0.1:8080] [-limit 33554432] [-compress=false] [-takeover] [-cert file -key file]
+//	go run ./examples/echo [-addr 127.0.0.1:8080] [-limit 33554432] [-compress=false] [-takeover] [-events]
+//	    [-cert file -key file]
 //
 // It prints one line, "listening on ws://127.0.0.1:8080/" (wss:// with a certificate), once it listens; port 0 picks a
 // free one. SIGINT and SIGTERM close every connection with 1001, and the command ends with status 0.
@@ -35,6 +36,7 @@ const (
 type config struct {
 	addr      string
 	cert, key string // files; without them there is no TLS
+	events    bool
 	opts      websocket.Options
 }
 
@@ -59,6 +61,7 @@ func parse(args []string) *config {
 	flags.Int64Var(&cfg.opts.ReadLimit, "limit", 32<<20, "most `octets` of a message; negative: no limit")
 	flags.BoolVar(&compress, "compress", true, "compress messages where the client can")
 	flags.BoolVar(&takeover, "takeover", false, "compress with context takeover: better, for 300 KiB a connection or more")
+	flags.BoolVar(&cfg.events, "events", false, "serve by events: an idle connection has no goroutine")
 	_ = flags.Parse(args) // ends the command where it fails
 	if flags.NArg() > 0 || (cfg.cert == "") != (cfg.key == "") {
 		fmt.Fprintln(os.Stderr, "echo takes no arguments but flags, and -cert only together with -key")
@@ -73,8 +76,8 @@ func parse(args []string) *config {
 
 // run listens, says so on stdout, and serves until ctx ends; then it closes all connections.
 func run(ctx context.Context, cfg *config, stdout io.Writer) error {
-	echo := newServer(cfg.opts)
-	hs := &http.Server{Handler: handler(echo), ReadHeaderTimeout: headerTimeout}
+	ws := newServer(cfg.opts, cfg.events)
+	hs := &http.Server{Handler: handler(ws), ReadHeaderTimeout: headerTimeout}
 	serve, scheme := hs.Serve, "ws"
 	if cfg.cert != "" {
 		cert, err := tls.LoadX509KeyPair(cfg.cert, cfg.key)
@@ -97,16 +100,16 @@ func run(ctx context.Context, cfg *config, stdout io.Writer) error {
 		return err
 	case <-ctx.Done():
 	}
-	return shutdown(hs, echo)
+	return shutdown(hs, ws)
 }
 
 // shutdown ends the HTTP server, which knows nothing of its WebSockets, and these, both at once: a browser opens
 // connections in advance, for whose requests the HTTP server would wait while the pages wait for their Close frames.
-func shutdown(hs *http.Server, echo *server) error {
+func shutdown(hs *http.Server, ws *websocket.Server) error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	closed := make(chan error, 1)
-	go func() { closed <- echo.Shutdown(ctx) }()
+	go func() { closed <- ws.Shutdown(ctx) }()
 
 	requests, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()

@@ -127,6 +127,6 @@ func TestPageSeesTheServersCloseCode(t *testing.T) {
 	p.Click("#toggle")
 	waitState(p, "open")
 	s.Signal(syscall.SIGTERM)
-	waitNote(p, "Closed with 1001 “the server is shutting down”")
+	waitNote(p, "Closed with 1001")
 	s.End()
 }

@@ -7,16 +7,12 @@ import (
 	_ "embed"
 	"net/http"
 	"strings"
-	"sync"
 
 	"github.com/seed26cb4e35/websocket"
 )
 
 //go:embed page.html
 var page []byte
-
-// shuttingDown is the reason of the Close frames at the end.
-const shuttingDown = "the server is shutting down"
 
 // keptBuffer is the most octets that a connection keeps from one message for the next.
 const keptBuffer = 4 << 20
@@ -53,39 +49,19 @@ func isBrowser(r *http.Request) bool {
 		strings.Contains(strings.Join(r.Header.Values("Accept"), ","), "text/html")
 }
 
-// A server echoes messages, and knows its connections so that it can close them.
-type server struct {
-	opts websocket.Options
-
-	mu      sync.Mutex
-	closing bool                         // Shutdown was called; guarded by mu
-	conns   map[*websocket.Conn]struct{} // guarded by mu
-	serving sync.WaitGroup               // one for each in conns
-}
-
-func newServer(opts websocket.Options) *server {
-	return &server{opts: opts, conns: make(map[*websocket.Conn]struct{})}
-}
-
-// ServeHTTP echoes until the connection ends.
-func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c, err := websocket.Accept(w, r, &s.opts)
-	if err != nil {
-		return // Accept has answered
+// newServer returns a server that echoes: each connection in a goroutine of its own, or by events.
+func newServer(opts websocket.Options, events bool) *websocket.Server {
+	if events {
+		return &websocket.Server{Options: opts, Message: func(c *websocket.Conn, msg websocket.Message) error {
+			return c.Write(context.Background(), msg.Type, msg.Data)
+		}}
 	}
-	if !s.add(c) {
-		_ = c.Close(websocket.StatusGoingAway, shuttingDown)
-		return
-	}
-	defer s.remove(c)
-	_ = echo(c) // the peer knows how it ended, and nobody else asks
-	// The connection is over, but TCP may not be: in the middle of an upload a client that is cut off never sees why.
-	_ = c.Close(websocket.StatusNormalClosure, "")
+	return &websocket.Server{Options: opts, Handle: echo}
 }
 
 // echo sends every message of c back as it came, until one fails. It allocates only when a message is longer than all
 // before it.
-func echo(c *websocket.Conn) error {
+func echo(c *websocket.Conn, _ *http.Request) error {
 	ctx := context.Background() // Shutdown ends c, which is enough
 	var buf []byte
 	for {
@@ -100,53 +76,4 @@ func echo(c *websocket.Conn) error {
 			buf = data
 		}
 	}
-}
-
-// add counts c in, or returns false: the server is closing.
-func (s *server) add(c *websocket.Conn) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closing {
-		return false
-	}
-	s.conns[c] = struct{}{}
-	s.serving.Add(1)
-	return true
-}
-
-func (s *server) remove(c *websocket.Conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.conns, c)
-	s.serving.Done()
-}
-
-// Shutdown closes all connections at once with 1001 (RFC 6455 section 7.4.1) and waits for them; at ctx's end it cuts
-// what is left and returns ctx's error.
-func (s *server) Shutdown(ctx context.Context) error {
-	s.mu.Lock()
-	s.closing = true
-	var closing sync.WaitGroup
-	for c := range s.conns {
-		closing.Go(func() { _ = c.Close(websocket.StatusGoingAway, shuttingDown) })
-	}
-	s.mu.Unlock()
-
-	ended := make(chan struct{})
-	go func() {
-		closing.Wait()
-		s.serving.Wait()
-		close(ended)
-	}()
-	select {
-	case <-ended:
-		return nil
-	case <-ctx.Done():
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for c := range s.conns {
-		_ = c.CloseNow()
-	}
-	return ctx.Err()
 }
