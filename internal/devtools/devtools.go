@@ -95,28 +95,14 @@ func start(t testing.TB, path string) (*Browser, error) {
 	t.Cleanup(func() { _ = os.RemoveAll(profile) })
 
 	var said bytes.Buffer
-	cmd := exec.Command(path, append(flags, "--user-data-dir="+profile, "about:blank")...)
-	cmd.Stderr = &said
-	// A child that survives would hold standard error open: don't wait for its end.
-	cmd.WaitDelay = time.Second
-	inGroup(cmd)
-	if err := cmd.Start(); err != nil {
+	ended, kill, err := run(exec.Command(path, append(flags, "--user-data-dir="+profile, "about:blank")...), &said)
+	if err != nil {
 		return nil, err
 	}
-	ended := make(chan struct{})
-	go func() {
-		_ = cmd.Wait()
-		close(ended)
-	}()
-	t.Cleanup(func() {
-		endGroup(cmd)
-		<-ended
-	})
-
+	t.Cleanup(kill)
 	url, err := address(profile, ended)
 	if err != nil {
-		endGroup(cmd)
-		<-ended
+		kill()
 		return nil, fmt.Errorf("%w; it said:\n%s", err, said.Bytes())
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
@@ -128,6 +114,23 @@ func start(t testing.TB, path string) (*Browser, error) {
 	b := &Browser{t: t, wire: newWire(c)}
 	t.Cleanup(func() { b.end(ended) })
 	return b, nil
+}
+
+// run starts cmd in a process group of its own. ended is closed once it has ended, and all that it said is in said; kill
+// makes it end, and all of its group, and waits for that.
+func run(cmd *exec.Cmd, said *bytes.Buffer) (ended <-chan struct{}, kill func(), err error) {
+	cmd.Stderr = said
+	cmd.WaitDelay = time.Second // a child that survives would hold standard error open: don't wait for its end
+	inGroup(cmd)
+	if err := cmd.Start(); err != nil {
+		return nil, nil, err
+	}
+	done := make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // how it ended is nobody's concern
+		close(done)
+	}()
+	return done, func() { endGroup(cmd); <-done }, nil
 }
 
 // address waits until Chromium listens and returns the URL of its DevTools endpoint, from the file that it writes into
