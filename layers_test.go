@@ -44,7 +44,7 @@ var layers = []layer{
 	{"writer", "net/http context"},
 	{"queue", "io os net net/http time context"},
 	{"conn", "net/http"},
-	{"json", "net net/http time sync"},
+	{"json", "net net/http time"},
 	{"netconn", "net/http"},
 	{"handshake", ""},
 	{"dial", ""},
