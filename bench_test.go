@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -93,3 +94,22 @@ func BenchmarkParseHeader(b *testing.B) {
 		})
 	}
 }
+
+func BenchmarkWriteJSON(b *testing.B) {
+	c := NewServerConn(discarding{}, &Options{KeepAlive: -1})
+	defer c.CloseNow()
+	v := &move{Player: "Ada", Score: 3}
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := c.WriteJSON(b.Context(), v); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// discarding is a stream that takes everything and ends at once.
+type discarding struct{}
+
+func (discarding) Read([]byte) (int, error)    { return 0, io.EOF }
+func (discarding) Write(p []byte) (int, error) { return len(p), nil }
+func (discarding) Close() error                { return nil }
