@@ -123,11 +123,17 @@ func (c *Conn) awaitEnd() {
 }
 
 // CloseNow ends the connection without a closing handshake: the peer sees an
-// abnormal closure (1006, RFC 6455 section 7.1.5), unless our Close frame is out
-// already. It waits for nothing. On a connection that is over it does nothing.
-// It returns nil.
+// abnormal closure (1006, RFC 6455 section 7.1.5). It waits for nothing. Where the
+// connection is over already it does nothing: if a Close frame is on its way that
+// answers the peer's or says what the peer did wrong, that takes at most
+// Options.CloseTimeout, and goes on. It returns nil.
 func (c *Conn) CloseNow() error {
-	c.cut(errClosed)
+	c.mu.Lock()
+	ending := c.closing != nil && !c.closing.own
+	c.mu.Unlock()
+	if !ending {
+		c.cut(errClosed)
+	}
 	return nil
 }
 

@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"net/url"
 	"runtime/debug"
-	"slices"
 	"sync"
 )
 
@@ -22,10 +21,11 @@ import (
 // methods may be called from any goroutine.
 //
 // http.Server.Shutdown neither closes WebSocket connections nor waits for them, so
-// call both:
+// call both, this one first: the other waits for connections that browsers keep in
+// reserve, and a page should not wait with it.
 //
-//	_ = hs.Shutdown(ctx) // no new requests
-//	_ = ws.Shutdown(ctx) // 1001 to all connections, wait for their handlers
+//	_ = ws.Shutdown(ctx) // 503 to new requests, 1001 to all connections; waits for their handlers
+//	_ = hs.Shutdown(ctx)
 type Server struct {
 	// Open is called inside ServeHTTP when the handshake is done, in both modes:
 	// take what you need from r here. The connection is among Conns already, and
@@ -62,10 +62,8 @@ type Server struct {
 	loop eventLoop
 
 	mu       sync.Mutex
-	sessions []*session    // guarded by mu
-	active   int           // connections whose Closed has not returned; guarded by mu
-	down     bool          // Shutdown was called; guarded by mu
-	idle     chan struct{} // closed when down and active is 0; nil before Shutdown; guarded by mu
+	sessions []*session    // whose Closed has not returned; guarded by mu
+	idle     chan struct{} // closed when there are no sessions any more; nil before Shutdown; guarded by mu
 }
 
 // ErrServerClosed says that Server.Shutdown was called.
@@ -75,9 +73,10 @@ var errServerMode = errors.New("websocket: exactly one of Server.Handle and Serv
 
 // session is a connection in a Server.
 type session struct {
-	s  *Server
-	c  *Conn
-	at int // index in s.sessions; guarded by s.mu
+	s    *Server
+	c    *Conn
+	at   int  // index in s.sessions; guarded by s.mu
+	left bool // its connection is over or about to be; guarded by s.mu
 }
 
 // ServeHTTP opens a WebSocket connection and returns, once Open has; over HTTP/2,
@@ -126,7 +125,7 @@ func (s *Server) options(r *http.Request) (*Options, *HandshakeError) {
 func (s *Server) isDown() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.down
+	return s.idle != nil
 }
 
 // Serve takes over a connection that was opened elsewhere, as if its request had
@@ -154,7 +153,7 @@ func (s *Server) serve(c *Conn, r *http.Request) error {
 		if err := e.open(r); err != nil {
 			s.leave(e)
 			e.close(err)
-			s.gone()
+			s.gone(e)
 			return err
 		}
 	}
@@ -223,7 +222,7 @@ func (e *session) end(err error) {
 	if s.Closed != nil {
 		e.closed(err)
 	}
-	s.gone()
+	s.gone(e)
 }
 
 // close closes the connection for err. It returns why the connection ended, which
@@ -252,17 +251,23 @@ func (e *session) close(err error) error {
 func (s *Server) join(e *session) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.down {
+	if s.idle != nil {
 		return false
 	}
 	e.at = len(s.sessions)
 	s.sessions = append(s.sessions, e)
-	s.active++
 	return true
 }
 
-// leave takes e out of the sessions.
+// leave hides e from Conns and Broadcast.
 func (s *Server) leave(e *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e.left = true
+}
+
+// gone takes e, for which nothing more will happen, out of the sessions.
+func (s *Server) gone(e *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	last := len(s.sessions) - 1
@@ -270,29 +275,32 @@ func (s *Server) leave(e *session) {
 	s.sessions[e.at], moved.at = moved, e.at
 	s.sessions[last] = nil
 	s.sessions = s.sessions[:last]
-}
-
-// gone says that nothing more will happen to a session that has left.
-func (s *Server) gone() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.active--; s.active == 0 && s.idle != nil {
+	if last == 0 && s.idle != nil {
 		close(s.idle)
 	}
 }
 
-// snapshot is the sessions as they are now.
-func (s *Server) snapshot() []*session {
+// conns is the connections of those sessions, as they are now, that are wanted.
+func (s *Server) conns(wanted func(*session) bool) []*Conn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Clone(s.sessions)
+	conns := make([]*Conn, 0, len(s.sessions))
+	for _, e := range s.sessions {
+		if wanted(e) {
+			conns = append(conns, e.c)
+		}
+	}
+	return conns
 }
+
+func everyone(*session) bool       { return true }
+func (e *session) isPresent() bool { return !e.left }
 
 // Conns iterates over the connections that were open when it began.
 func (s *Server) Conns() iter.Seq[*Conn] {
 	return func(yield func(*Conn) bool) {
-		for _, e := range s.snapshot() {
-			if !yield(e.c) {
+		for _, c := range s.conns((*session).isPresent) {
+			if !yield(c) {
 				return
 			}
 		}
@@ -304,9 +312,9 @@ func (s *Server) Conns() iter.Seq[*Conn] {
 // is dropped with 1013, and slow counts those. Messages of one goroutine arrive in
 // the order in which it broadcast them.
 func (s *Server) Broadcast(p *Prepared) (slow int) {
-	for _, e := range s.snapshot() {
-		if err := e.c.sendAtOnce(p); err == ErrQueueFull {
-			e.c.dropSlow()
+	for _, c := range s.conns((*session).isPresent) {
+		if err := c.sendAtOnce(p); err == ErrQueueFull {
+			c.dropSlow()
 			slow++
 		}
 	}
@@ -319,24 +327,24 @@ func (s *Server) Broadcast(p *Prepared) (slow int) {
 // left and returns ctx's error. A second Shutdown waits as well.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
-	if !s.down {
-		s.down, s.idle = true, make(chan struct{})
-		if s.active == 0 {
+	if s.idle == nil {
+		s.idle = make(chan struct{})
+		if len(s.sessions) == 0 {
 			close(s.idle)
 		}
 	}
 	idle := s.idle
 	s.mu.Unlock()
-	for _, e := range s.snapshot() {
-		go func() { _ = e.c.Close(StatusGoingAway, "") }() // the peer's part in it is nobody's concern
+	for _, c := range s.conns(everyone) {
+		go func() { _ = c.Close(StatusGoingAway, "") }() // the peer's part in it is nobody's concern
 	}
 	select {
 	case <-idle:
 		return nil
 	case <-ctx.Done():
 	}
-	for _, e := range s.snapshot() {
-		_ = e.c.CloseNow()
+	for _, c := range s.conns(everyone) {
+		c.cut(errClosed)
 	}
 	return contextError("shutdown", ctx)
 }

@@ -11,8 +11,9 @@ import (
 	"time"
 )
 
-// start is when the clock of this package began.
-var start = time.Now()
+// start is when the clock of this package began: so long ago that its time is
+// positive in synctest's bubbles too, where the year is 2000.
+var start = time.Now().Add(-100 * 365 * 24 * time.Hour)
 
 // monotonic is the time since start. It is half the price of time.Now.
 func monotonic() time.Duration { return time.Since(start) }

@@ -23,7 +23,7 @@ const (
 	writeChunk = 256 << 10
 	// streamChunk is the same where a write that has timed out can't go on, as
 	// on TLS: one record.
-	streamChunk = 16 << 10
+	streamChunk = 16<<10 + maxHeader
 )
 
 // longAgo is a deadline that has passed.
