@@ -175,6 +175,12 @@
 // client may take over its request. Its ReadTimeout and WriteTimeout end with the
 // opening handshake and do not touch a WebSocket connection.
 //
+// # JSON, and byte streams
+//
+// ReadJSON and WriteJSON carry one JSON value a message. NetConn makes a net.Conn of
+// a connection, for protocols that know nothing of messages, such as SSH; what is
+// written becomes binary messages, and where they end means nothing.
+//
 // # Proxies, TLS and HTTP/2
 //
 // Dial sends its request by Options.HTTPClient, so proxies (http, https, socks5),
