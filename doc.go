@@ -178,8 +178,8 @@
 // # JSON, and byte streams
 //
 // ReadJSON and WriteJSON carry one JSON value a message. NetConn makes a net.Conn of
-// a connection, for protocols that know nothing of messages, such as SSH; what is
-// written becomes binary messages, and where they end means nothing.
+// a connection, for protocols that know nothing of messages, such as SSH: what is
+// written becomes messages of one type, and where they end means nothing.
 //
 // # Proxies, TLS and HTTP/2
 //
