@@ -45,7 +45,6 @@ type result struct {
 	Error    string        `json:"error,omitempty"`
 	Addr     string        `json:"addr,omitempty"`
 	Messages float64       `json:"messages,omitempty"`
-	Total    float64       `json:"total,omitempty"` // messages, those of the warm-up included
 	Octets   int64         `json:"octets,omitempty"`
 	Plain    int64         `json:"plain,omitempty"`
 	Elapsed  time.Duration `json:"elapsed,omitempty"`

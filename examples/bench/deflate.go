@@ -57,7 +57,7 @@ func (b *bench) oneDeflate(cell string, s *serving, o order) error {
 	}
 	o = b.fill(o, s)
 	o.Addr = s.addr
-	return b.oneEcho(cell, s, func() (result, error) { return load.ask(o) })
+	return b.oneEcho(cell, s, load, func() (result, error) { return load.ask(o) })
 }
 
 // deflateMemory measures connections that are idle again after a few compressed messages in both directions.

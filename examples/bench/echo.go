@@ -63,23 +63,27 @@ func (b *bench) echo(cell string) error {
 		}
 		o := b.fill(o, s)
 		o.Addr = s.addr
-		return b.oneEcho(cell, s, func() (result, error) { return load.ask(o) })
+		return b.oneEcho(cell, s, load, func() (result, error) { return load.ask(o) })
 	})
 	return nil
 }
 
 func (b *bench) fill(o order, s *serving) order {
-	o.PID, o.Conns, o.Raw, o.Singly, o.Warm, o.Window = s.child.pid(), b.conns, s.raw, b.singly, b.warm, b.window
+	o.Conns, o.Raw, o.Singly, o.Warm = b.conns, s.raw, b.singly, b.warm
 	return o
 }
 
-// oneEcho measures one window and keeps what it gave.
-func (b *bench) oneEcho(cell string, s *serving, measured func() (result, error)) error {
-	before, err := s.child.ask(order{Op: "mallocs"})
+// oneEcho measures one window and keeps what it gave; warm starts the echo.
+func (b *bench) oneEcho(cell string, s *serving, load *child, warm func() (result, error)) error {
+	w, err := warm()
 	if err != nil {
 		return err
 	}
-	r, err := measured()
+	before, err := s.child.ask(order{Op: "mallocs"}) // messages that have come wait meanwhile
+	if err != nil {
+		return err
+	}
+	r, err := load.ask(order{Op: "window", PID: s.child.pid(), Window: b.window})
 	if err != nil {
 		return err
 	}
@@ -87,14 +91,14 @@ func (b *bench) oneEcho(cell string, s *serving, measured func() (result, error)
 	if err != nil {
 		return err
 	}
-	if r.Messages == 0 {
-		return fmt.Errorf("no message came back in %v", r.Elapsed)
+	if _, err := load.ask(order{Op: "close"}); err != nil {
+		return err
 	}
 	b.note(cell, s.contender, cpuPerMessage, micros(r.CPU)/r.Messages)
 	b.note(cell, s.contender, rate, r.Messages/r.Elapsed.Seconds())
-	b.note(cell, s.contender, mallocs, float64(after.Mallocs-before.Mallocs)/r.Total) // the connections' own are among them; with a second's messages that is little
-	if r.Plain > 0 {
-		b.note(cell, s.contender, saved, 100*(1-float64(r.Octets)/float64(r.Plain)))
+	b.note(cell, s.contender, mallocs, float64(after.Mallocs-before.Mallocs)/r.Messages)
+	if w.Plain > 0 {
+		b.note(cell, s.contender, saved, 100*(1-float64(w.Octets)/float64(w.Plain)))
 	}
 	return nil
 }
@@ -121,7 +125,7 @@ func (b *bench) client(cell string) error {
 		if err != nil {
 			return err
 		}
-		return b.oneEcho(cell, s, func() (result, error) {
+		return b.oneEcho(cell, s, load, func() (result, error) {
 			o := b.fill(o, s)
 			if err := load.tell(o); err != nil {
 				return result{}, err

@@ -31,6 +31,8 @@ func (l *load) do(o order) (result, error) {
 		return result{Addr: addr}, err
 	case "echo":
 		return l.echo(o)
+	case "window":
+		return l.measure(o)
 	case "open":
 		agreed, err := l.dial(o, nil)
 		return result{Agreed: agreed}, err
@@ -70,13 +72,8 @@ func scriptFor(o order, agreed string) (*script, error) {
 	return deflateScript(o.Size, client, server)
 }
 
-// echo opens connections, keeps depth messages in flight on each, and measures for the window's length.
+// echo opens connections, starts with depth messages in flight on each, and goes on until all is warm.
 func (l *load) echo(o order) (r result, err error) {
-	defer func() {
-		if e := l.close(); err == nil {
-			err = e
-		}
-	}()
 	l.singly = o.Singly
 	if r.Agreed, err = l.open(o); err != nil {
 		return r, err
@@ -84,14 +81,11 @@ func (l *load) echo(o order) (r result, err error) {
 	if err := l.start(o.Depth); err != nil {
 		return r, err
 	}
-	if err := l.warm(o.Warm); err != nil {
-		return r, err
+	err = l.warm(o.Warm)
+	if _, octets, plain := l.total(); o.Offer != "" {
+		r.Octets, r.Plain = octets, plain
 	}
-	_, r.Octets, r.Plain = l.total()
-	if !strings.Contains(o.Offer, "permessage-deflate") {
-		r.Octets, r.Plain = 0, 0
-	}
-	return r, l.measure(o, &r)
+	return r, err
 }
 
 func (l *load) open(o order) (agreed string, err error) {
@@ -129,24 +123,20 @@ func (l *load) since(first float64) float64 {
 	return m - first
 }
 
-func (l *load) measure(o order, r *result) error {
+// measure goes on with the echo for the window's length.
+func (l *load) measure(o order) (r result, err error) {
 	before, err := cpuTime(o.PID)
 	if err != nil {
-		return err
+		return r, err
 	}
 	begin := time.Now()
 	first, _, _ := l.total()
 	end := begin.Add(o.Window)
 	if err := l.spin(func(now time.Time) bool { return now.After(end) && l.since(first) >= fewestMessages }); err != nil {
-		return err
+		return r, err
 	}
 	after, err := cpuTime(o.PID)
-	if err != nil {
-		return err
-	}
-	last, _, _ := l.total()
-	r.Elapsed, r.CPU, r.Messages, r.Total = time.Since(begin), after-before, last-first, last
-	return nil
+	return result{Elapsed: time.Since(begin), CPU: after - before, Messages: l.since(first)}, err
 }
 
 // handshakes opens and resets connections, some at a time, for the window's length.

@@ -77,7 +77,7 @@ func parse(args []string) (*options, error) {
 	f.StringVar(&o.from, "from", "", "measure nothing: report what -json wrote to this `file`")
 	f.StringVar(&o.charts, "svg", "", "draw charts into this `folder`")
 	f.IntVar(&b.rounds, "rounds", 5, "turns that each contender gets in each cell")
-	f.DurationVar(&b.window, "window", time.Second, "length of one measurement")
+	f.DurationVar(&b.window, "window", time.Second/2, "length of one measurement")
 	f.IntVar(&b.conns, "conns", 32, "connections of an echo cell")
 	f.IntVar(&b.idle, "idle", 4000, "connections of the cell idle")
 	f.IntVar(&b.many, "many", 2000, "connections of the broadcast cells")

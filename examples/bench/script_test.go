@@ -138,8 +138,15 @@ func TestGeneratorMeasuresABound(t *testing.T) {
 		}
 	}
 	o := order{Op: "echo", Conns: 2, Depth: 4, Size: 512, Kind: kindBinary, Raw: true, Accept: true, Window: 1, PID: 0}
+	if _, err := l.do(o); err != nil {
+		t.Fatal(err)
+	}
+	o.Op = "window"
 	r, err := l.do(o)
 	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.do(order{Op: "close"}); err != nil {
 		t.Fatal(err)
 	}
 	if r.Messages < fewestMessages || r.Elapsed <= 0 || r.CPU <= 0 {

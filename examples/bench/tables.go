@@ -46,7 +46,7 @@ func (r *report) echo(w io.Writer, title string, cells []string) {
 	r.plain(cells, in, cpuPerMessage, 1, "%.2f").write(w)
 	fmt.Fprint(w, "Messages per second, in thousands:\n\n")
 	r.plain(cells, in, rate, 1e-3, "%.1f").write(w)
-	fmt.Fprint(w, "Allocations per message, those of opening the connections included:\n\n")
+	fmt.Fprint(w, "Allocations per message:\n\n")
 	r.plain(cells, in, mallocs, 1, "%.2f").write(w)
 }
 
