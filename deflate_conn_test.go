@@ -388,6 +388,56 @@ func TestBombs(t *testing.T) {
 	}
 }
 
+func TestReadLimitIsExact(t *testing.T) {
+	for _, n := range []int{1000, 1001} {
+		eachDeflateSide(t, Options{ReadLimit: 1000, Compression: &Compression{}}, func(t *testing.T, c *Conn, p *wirePeer) {
+			payload := deflated(&deflateParams{sendBits: 15, level: 1}, string(sample("text", n)))
+			go p.send(Header{Fin: true, Rsv1: true, Opcode: OpBinary}, payload)
+			if _, got, err := c.Read(background); n == 1000 && len(got) != n || n > 1000 && !errors.Is(err, ErrTooBig) {
+				t.Errorf("a message of %d octets: %d octets and %v", n, len(got), err)
+			}
+		})
+	}
+}
+
+// A peer gets no memory for octets that it has not sent.
+func TestReadHoldsLittleForLittle(t *testing.T) {
+	eachDeflateSide(t, Options{Compression: &Compression{}}, func(t *testing.T, c *Conn, p *wirePeer) {
+		payload := deflated(&deflateParams{sendBits: 15, level: 1}, "hello")
+		got := make(chan string)
+		go func() {
+			_, b, _ := c.Read(background)
+			got <- string(b)
+		}()
+		p.send(Header{Rsv1: true, Opcode: OpBinary}, payload[:3])
+		synctest.Wait()
+		if f := c.r.inflate; f.m != nil || f.turns != nil || len(f.held) != 3 {
+			t.Errorf("for three octets there is %+v", f)
+		}
+		p.send(Header{Fin: true, Opcode: OpContinuation}, payload[3:])
+		if b := <-got; b != "hello" {
+			t.Errorf("message %q", b)
+		}
+	})
+}
+
+func TestReadLimitSinksBelowWhatWasRead(t *testing.T) {
+	eachDeflateSide(t, Options{Compression: &Compression{}}, func(t *testing.T, c *Conn, p *wirePeer) {
+		go p.send(Header{Fin: true, Rsv1: true, Opcode: OpBinary}, deflated(&deflateParams{sendBits: 15, level: 1}, "hello, hello"))
+		_, r, err := c.Reader(background)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(r, make([]byte, 5)); err != nil {
+			t.Fatal(err)
+		}
+		c.SetReadLimit(2)
+		if n, err := r.Read(make([]byte, 100)); n > 0 || !errors.Is(err, ErrTooBig) {
+			t.Errorf("%d octets and %v, want ErrTooBig", n, err)
+		}
+	})
+}
+
 // sendBomb sends a small message, and then a compressed one in fragments.
 func (p *wirePeer) sendBomb(payload []byte, fragment int) {
 	p.send(Header{Fin: true, Rsv1: true, Opcode: OpBinary}, deflated(&deflateParams{sendBits: 15, level: 1}, "hello"))

@@ -323,7 +323,7 @@ func (r *reader) endMessage() error {
 
 // readInflated is read for a compressed message (RFC 7692 section 7.2.2).
 func (r *reader) readInflated(p []byte) (int, error) {
-	room := r.limit.Load() - r.size
+	room := max(0, r.limit.Load()-r.size) // less than 0 where SetReadLimit came in between
 	if room < math.MaxInt64 {
 		room++ // one more than is allowed, to see that there is more
 	}
