@@ -318,6 +318,34 @@ func TestInflateExamples(t *testing.T) {
 	}
 }
 
+// Behind a final block the window is that of the message and of those before it.
+func TestWindowBehindFinalBlocks(t *testing.T) {
+	f := newInflater(&deflateParams{receiveTakeover: true, receiveBits: 15})
+	for _, row := range []struct{ payload, want, window string }{
+		{"\xf2\x48\xcd\xc9\xc9\x07\x00", "Hello", "Hello"},
+		{"\x03\x00\x03\x00\xf2\x00\x11\x00\x00", "Hello", "HelloHello"},
+		{"\x03\x00\xf2\x00\x11\x00\x00", "Hello", "HelloHelloHello"},
+		{"\x00\x01\x00\xfe\xff!\x03\x00\x00", "!", "HelloHelloHello!"},
+	} {
+		// What another message has left behind must not show.
+		_, _ = inflateInPieces(newInflater(f.p), deflated(&deflateParams{sendBits: 15, level: 1}, strings.Repeat("x", 1000)), 0)
+		got, err := inflateInPieces(f, []byte(row.payload), 0)
+		if err != nil || string(got) != row.want || string(f.window) != row.window {
+			t.Errorf("%x: %q and %v, window %q, want %q and %q", row.payload, got, err, f.window, row.want, row.window)
+		}
+	}
+	for _, n := range []int{20_000, 40_000} {
+		first := sample("text", n)
+		_, _ = inflateInPieces(f, deflated(&deflateParams{sendBits: 15, level: 1}, string(first)), 0)
+		if _, err := inflateInPieces(f, []byte("\x00\x01\x00\xfe\xff!\x03\x00\x03\x00\x00"), 0); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.HasSuffix(f.window, append(first[max(0, n-maxWindow+1):], '!')) {
+			t.Errorf("behind %d octets the window is another one", n)
+		}
+	}
+}
+
 // inflateInPieces feeds a payload in pieces of at most size octets; size 0 is all at once.
 func inflateInPieces(f *inflater, payload []byte, size int) ([]byte, error) {
 	if size == 0 {
@@ -419,6 +447,9 @@ func TestRoundTripUnderEveryParameterSet(t *testing.T) {
 	for _, takeover := range []bool{false, true} {
 		for bits := minWindowBits; bits <= maxWindowBits; bits++ {
 			for _, level := range []int{flate.HuffmanOnly, 1, 2, 9} {
+				if raceEnabled && (level != 2 || bits%7 != 1) {
+					continue // which goroutines there are does not depend on that
+				}
 				t.Run(fmt.Sprintf("takeover=%t/bits=%d/level=%d", takeover, bits, level), func(t *testing.T) {
 					t.Parallel()
 					p := newPair(takeover, bits, level)
@@ -480,6 +511,28 @@ func TestWhatShrinksIsSentCompressed(t *testing.T) {
 		if out, ok := newDeflater(&row.p).message(nil, []byte(row.msg)); ok != row.want {
 			t.Errorf("%+v: %d octets compressed: %t (%d octets)", row.p, len(row.msg), ok, len(out))
 		}
+	}
+}
+
+func TestNoMessageGrows(t *testing.T) {
+	same := 0
+	for _, level := range []int{1, 2} {
+		for _, kind := range kinds {
+			for n := 1; n < 200; n++ {
+				p := &deflateParams{sendBits: 15, level: level, threshold: -1}
+				msg := sample(kind, n)
+				alone := len(newDeflater(p).write(nil, msg)) - len(flushTail)
+				if alone == n {
+					same++
+				}
+				if _, ok := newDeflater(p).message(nil, msg); ok != (alone < n) {
+					t.Errorf("level %d: %d octets of %s compressed to %d: %t", level, n, kind, alone, ok)
+				}
+			}
+		}
+	}
+	if same == 0 {
+		t.Error("no message keeps its length")
 	}
 }
 
@@ -588,6 +641,9 @@ func TestStreamedOctetsArriveAsTheyAreWritten(t *testing.T) {
 func TestEveryCutIsNoticed(t *testing.T) {
 	for _, level := range []int{flate.HuffmanOnly, 1, 2, 9} {
 		for _, n := range []int{1, 10, 100, 700, 33_000} {
+			if raceEnabled && n > 100 {
+				continue
+			}
 			for _, kind := range kinds {
 				msg := sample(kind, n)
 				d := newDeflater(&deflateParams{sendBits: 15, level: level})
@@ -675,8 +731,29 @@ func TestSmallMessageInPiecesIsHeld(t *testing.T) {
 		if n, err := p.f.read(make([]byte, 2001)); n != 2000 || err != nil || p.f.turns != nil {
 			t.Errorf("%d octets, %v, goroutine %v", n, err, p.f.turns)
 		}
+		if _, err := p.f.read(make([]byte, 1)); err != io.EOF {
+			t.Fatal(err)
+		}
+		p.f.feed(payload[:100], false)
+		p.f.patient = false
+		if n, err := p.f.read(make([]byte, 2001)); n > 0 || err != errMoreInput || p.f.held != nil {
+			t.Errorf("once a part is wanted: %d octets, %v, %d octets held", n, err, len(p.f.held))
+		}
 		p.f.stop()
 	})
+}
+
+func TestPatienceEnds(t *testing.T) {
+	p := newPair(false, 15, 1)
+	p.f.patient = true
+	payload := deflated(p.p, string(sample("random", 2*patience)))
+	for i := 0; p.f.m == nil; i += 1000 {
+		if i > patience {
+			t.Fatalf("%d octets are held", len(p.f.held))
+		}
+		p.f.feed(payload[i:i+1000], false)
+	}
+	p.f.stop()
 }
 
 // In a bubble a goroutine that is left over fails the test.
