@@ -299,7 +299,29 @@ func TestEchoExample(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-o", echo, "../../examples/echo").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	cmd := exec.Command(echo, "-addr", "127.0.0.1:0")
+	for _, run := range []struct {
+		flags string
+		d     *deflate
+	}{
+		{"-compress=false", nil},
+		{"-compress", &deflate{}},
+		{"-takeover", &deflate{Takeover: true}},
+		{"-events -takeover", &deflate{Takeover: true}},
+	} {
+		t.Run(run.flags, func(t *testing.T) {
+			base := startEcho(t, echo, strings.Fields(run.flags))
+			for _, peer := range peers {
+				o := options{Deflate: run.d, Groups: []string{"echo", "fragments", "ping", "close", "raw"}}
+				t.Run(peer.name, func(t *testing.T) { play(t, peer.command, peer.install, base, o) })
+			}
+		})
+	}
+}
+
+// startEcho starts the example until the test ends, and returns its URL without a path.
+func startEcho(t *testing.T, echo string, flags []string) string {
+	t.Helper()
+	cmd := exec.Command(echo, append(flags, "-addr", "127.0.0.1:0")...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -308,23 +330,18 @@ func TestEchoExample(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
+	t.Cleanup(func() {
 		_ = cmd.Process.Signal(os.Interrupt)
 		if err := cmd.Wait(); err != nil {
 			t.Errorf("the echo server ended with %v", err)
 		}
-	}()
+	})
 	line, err := bufio.NewReader(out).ReadString('\n')
 	base, found := strings.CutPrefix(strings.TrimSpace(line), "listening on ")
 	if err != nil || !found {
 		t.Fatalf("the echo server printed %q, %v", line, err)
 	}
-	for _, peer := range peers {
-		t.Run(peer.name, func(t *testing.T) {
-			o := options{Groups: []string{"echo", "fragments", "ping", "close", "raw"}}
-			play(t, peer.command, peer.install, strings.TrimSuffix(base, "/"), o)
-		})
-	}
+	return strings.TrimSuffix(base, "/")
 }
 
 // Our client.
