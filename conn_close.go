@@ -267,7 +267,7 @@ func (c *Conn) awaitClose(cl *closing) {
 			break
 		}
 		for err == nil {
-			_, err = c.r.read(buf[:])
+			_, err = c.r.read(buf.octets)
 		}
 		if err == io.EOF { // of the message, never of the stream
 			err = nil

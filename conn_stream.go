@@ -109,7 +109,7 @@ func (m *MessageReader) Discard() error {
 	buf := takeBuffer()
 	defer buf.free()
 	for {
-		if _, err := m.Read(buf[:]); err == io.EOF {
+		if _, err := m.Read(buf.octets); err == io.EOF {
 			return nil
 		} else if err != nil {
 			return err

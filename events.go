@@ -6,6 +6,7 @@ package websocket
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -53,6 +54,84 @@ type eventLoop struct {
 	holders []*eventConn // hold something back, or did a moment ago; guarded by mu
 }
 
+// workers are goroutines that have worked for a connection and wait a moment for
+// the next: their stacks have grown to what that takes. There are as many as have
+// something to do at the same time, and those that had nothing to do for a while
+// end. The zero value is ready.
+type workers struct {
+	mu   sync.Mutex
+	idle []*worker // the one that has worked last is last; guarded by mu
+	low  int       // the fewest that were idle since prune; guarded by mu
+	stay bool      // workers wait for work; guarded by mu
+}
+
+// worker is a goroutine of workers.
+type worker struct {
+	next chan *eventConn // what to work for next; nil: nothing any more
+}
+
+// run makes a goroutine work for e.
+func (w *workers) run(e *eventConn) {
+	w.mu.Lock()
+	last := len(w.idle) - 1
+	if last < 0 {
+		w.mu.Unlock()
+		go w.work(e)
+		return
+	}
+	next := w.idle[last].next
+	w.idle = w.idle[:last]
+	w.low = min(w.low, last)
+	w.mu.Unlock()
+	next <- e
+}
+
+// work works for e, and then for what comes next.
+func (w *workers) work(e *eventConn) {
+	e.work()
+	self := &worker{next: make(chan *eventConn, 1)}
+	for w.rest(self) {
+		if e = <-self.next; e == nil {
+			return
+		}
+		e.work()
+	}
+}
+
+// rest lines up for work, and says whether there can be some.
+func (w *workers) rest(self *worker) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.stay {
+		w.idle = append(w.idle, self)
+	}
+	return w.stay
+}
+
+// keep says whether workers wait for work; where not, those that do end.
+func (w *workers) keep(stay bool) {
+	w.mu.Lock()
+	w.stay = stay
+	w.mu.Unlock()
+	if !stay {
+		w.prune(0)
+	}
+}
+
+// prune ends the workers that had nothing to do since the last prune, or all but
+// most.
+func (w *workers) prune(most int) {
+	w.mu.Lock()
+	n := max(w.low, len(w.idle)-most)
+	gone := slices.Clone(w.idle[:n])
+	w.idle = slices.Delete(w.idle, 0, n)
+	w.low = len(w.idle)
+	w.mu.Unlock()
+	for _, worker := range gone {
+		worker.next <- nil
+	}
+}
+
 // messages are buffers for messages that do not arrive at once.
 var messages = sync.Pool{New: func() any { return new([]byte) }}
 
@@ -81,7 +160,7 @@ func (e *eventConn) wake() {
 		switch s := e.state.Load(); s {
 		case eventIdle:
 			if e.state.CompareAndSwap(s, eventBusy) {
-				go e.work()
+				e.loop.watcher.workers.run(e)
 				return
 			}
 		case eventBusy:

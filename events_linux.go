@@ -19,12 +19,16 @@ const (
 	// keepalive is due for.
 	maxSweepPause = 500 * time.Millisecond
 	minSweepPause = 10 * time.Millisecond
+	// maxIdleWorkers is how many goroutines may wait for work.
+	maxIdleWorkers = 256
 )
 
 // watcher wakes connections that have something to be read, and those that
 // keepalive is due for. It lives, with its epoll and two goroutines, as long as it
 // has connections. The zero value is ready.
 type watcher struct {
+	workers workers
+
 	mu    sync.Mutex
 	epoll *os.File      // nil while there are no connections; guarded by mu
 	stop  chan struct{} // closed when the last connection goes; guarded by mu
@@ -86,6 +90,7 @@ func (w *watcher) open() error {
 		return err
 	}
 	w.stop, w.pause = make(chan struct{}), maxSweepPause
+	w.workers.keep(true)
 	go w.wait(raw)
 	go w.sweep(w.stop)
 	return nil
@@ -134,6 +139,7 @@ func (w *watcher) vacate(at uint32) {
 	}
 	_ = w.epoll.Close() // wakes wait
 	close(w.stop)
+	w.workers.keep(false)
 	w.epoll, w.slots, w.free = nil, nil, nil
 }
 
@@ -188,6 +194,7 @@ func (w *watcher) sweep(stop <-chan struct{}) {
 			return
 		case <-time.After(pause):
 		}
+		w.workers.prune(maxIdleWorkers)
 		now := int64(monotonic())
 		w.mu.Lock()
 		for _, slot := range w.slots {

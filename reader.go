@@ -75,11 +75,11 @@ type ctlFrame struct {
 // already; they are kept.
 func (r *reader) init(stream io.Reader, ahead []byte) {
 	switch n := len(ahead); {
-	case n > len(buffer{}):
+	case n > bufferSize:
 		stream = &aheadReader{ahead, stream}
 	case n > 0:
 		r.buf = takeBuffer()
-		r.end = copy(r.buf[:], ahead)
+		r.end = copy(r.buf.octets, ahead)
 	}
 	r.src.init(stream)
 }
@@ -120,7 +120,7 @@ func (r *reader) nextFrame() error {
 func (r *reader) header() (Header, error) {
 	for {
 		if r.pos < r.end {
-			h, n, err := ParseHeader(r.buf[r.pos:r.end])
+			h, n, err := ParseHeader(r.buf.octets[r.pos:r.end])
 			if n > 0 || err != nil {
 				r.pos += n
 				return h, err
@@ -136,7 +136,7 @@ func (r *reader) header() (Header, error) {
 // there must be fewer than a header has.
 func (r *reader) fill() error {
 	if r.buf != nil {
-		r.cutLen = copy(r.cut[:], r.buf[r.pos:r.end])
+		r.cutLen = copy(r.cut[:], r.buf.octets[r.pos:r.end])
 		r.buf.free()
 		r.buf, r.pos, r.end = nil, 0, 0
 	}
@@ -144,7 +144,7 @@ func (r *reader) fill() error {
 	if err != nil {
 		return err
 	}
-	copy(buf[:], r.cut[:r.cutLen])
+	copy(buf.octets, r.cut[:r.cutLen])
 	r.buf, r.end, r.cutLen = buf, r.cutLen+n, 0
 	return nil
 }
@@ -288,7 +288,7 @@ func (r *reader) payload(p []byte) (int, error) {
 				return 0, err
 			}
 		}
-		n = copy(p, r.buf[r.pos:r.end])
+		n = copy(p, r.buf.octets[r.pos:r.end])
 		r.pos += n
 	}
 	r.unmask(p[:n])
@@ -441,16 +441,8 @@ func (r *reader) hasWhole() bool {
 	if r.pos == r.end || r.seq.isOpen() {
 		return false
 	}
-	h, n, _ := ParseHeader(r.buf[r.pos:r.end])
+	h, n, _ := ParseHeader(r.buf.octets[r.pos:r.end])
 	return n > 0 && h.Fin && !h.Opcode.isControl() && h.Length <= int64(r.buffered()-n)
-}
-
-// slice is b[pos:pos+n], also where b is nil and n is 0.
-func (b *buffer) slice(pos, n int) []byte {
-	if n == 0 {
-		return nil
-	}
-	return b[pos : pos+n]
 }
 
 // aheadReader gives octets that came before the reader was there, and then

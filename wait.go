@@ -18,22 +18,42 @@ var start = time.Now().Add(-100 * 365 * 24 * time.Hour)
 // monotonic is the time since start. It is half the price of time.Now.
 func monotonic() time.Duration { return time.Since(start) }
 
-// readBufferSize is how many octets a pooled buffer takes at a time. Below 16
-// KiB, pipelined messages suffer from the number of system calls.
-const readBufferSize = 32 << 10
+const (
+	// bufferSize is how many octets a buffer takes that is held only while there
+	// are some: as many as pipelined messages may make of one system call.
+	bufferSize = 64 << 10
+	// streamBufferSize is the same where the buffer is held while nothing is
+	// there: below that, pipelined messages suffer.
+	streamBufferSize = 16 << 10
+)
 
 // buffer holds octets that have arrived and were not parsed yet.
-type buffer [readBufferSize]byte
+type buffer struct{ octets []byte }
 
-var bufferPool = sync.Pool{New: func() any { return new(buffer) }}
+var (
+	bufferPool       = sync.Pool{New: func() any { return &buffer{make([]byte, bufferSize)} }}
+	streamBufferPool = sync.Pool{New: func() any { return &buffer{make([]byte, streamBufferSize)} }}
+)
 
 func takeBuffer() *buffer { return bufferPool.Get().(*buffer) }
 
-// free gives b, if it is not nil, back to the pool.
+// free gives b, if it is not nil, back to its pool.
 func (b *buffer) free() {
-	if b != nil {
+	switch {
+	case b == nil:
+	case len(b.octets) == bufferSize:
 		bufferPool.Put(b)
+	default:
+		streamBufferPool.Put(b)
 	}
+}
+
+// slice is n octets from pos on, also where b is nil and n is 0.
+func (b *buffer) slice(pos, n int) []byte {
+	if n == 0 {
+		return nil
+	}
+	return b.octets[pos : pos+n]
 }
 
 // errWouldBlock says that nothing can be read now. The stream is as it was.
@@ -63,8 +83,8 @@ func (s *source) fill(keep int) (buf *buffer, n int, err error) {
 	if s.raw.isRaw() {
 		buf, n, err = s.raw.fill(keep)
 	} else {
-		buf = takeBuffer()
-		n, err = s.readStream(buf[keep:])
+		buf = streamBufferPool.Get().(*buffer)
+		n, err = s.readStream(buf.octets[keep:])
 	}
 	if err != nil {
 		buf.free()

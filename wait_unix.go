@@ -91,7 +91,7 @@ func (r *rawReader) pollOnce(fd uintptr) bool {
 	p := r.into
 	if p == nil {
 		r.buf = takeBuffer()
-		p = r.buf[r.keep:]
+		p = r.buf.octets[r.keep:]
 	}
 	r.n, r.err = readFD(int(fd), p)
 	if r.n > 0 {
