@@ -93,6 +93,9 @@ func (c *Conn) Close(code StatusCode, reason string) error {
 	}
 	cl := c.beginClosing(errClosed, code, reason)
 	cl.own = true
+	if c.reading.held && !c.calling.Load() {
+		c.stopRead() // what it waits for would be a message after our Close
+	}
 	c.mu.Unlock()
 	c.proclaim()
 	if c.calling.Load() {
