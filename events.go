@@ -135,22 +135,34 @@ func (w *workers) prune(most int) {
 // messages are buffers for messages that do not arrive at once.
 var messages = sync.Pool{New: func() any { return new([]byte) }}
 
-// start makes messages come. c is in event mode already, and nobody reads.
+// start makes messages come. c is in event mode already. The application has c
+// already too, and may close it meanwhile.
 func (e *eventConn) start() {
 	c := e.c
+	e.state.Store(eventBusy) // who wakes it before all is set up makes work look again
+	e.waits = true
 	c.mu.Lock()
 	c.onOver = e.wake
+	over := c.lock(&c.reading, context.Background(), func() error { return c.cause }) != nil
 	c.mu.Unlock()
-	e.waits = true
-	if c.r.src.raw.isRaw() {
-		c.r.src.raw.noWait = true
+	if !over {
+		e.watch()
+		c.unlockRead()
+	}
+	go e.work() // for what came behind the handshake, and an end that came before onOver
+}
+
+// watch has events wake e, where that is possible. The reading turn is taken.
+func (e *eventConn) watch() {
+	raw := &e.c.r.src.raw
+	if raw.isRaw() {
+		raw.noWait = true
 		e.waits = !e.loop.watcher.add(e)
-		c.r.src.raw.noWait = !e.waits
+		raw.noWait = !e.waits
 	}
 	if !e.waits {
-		e.scheduleKeepAlive(c.r.src.lastOctet() + c.limits.keepAlive)
+		e.scheduleKeepAlive(e.c.r.src.lastOctet() + e.c.limits.keepAlive)
 	}
-	e.wake() // for what came behind the handshake, and an end that came before onOver
 }
 
 // wake makes a goroutine look after the connection, if none does. It waits for
