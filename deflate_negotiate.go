@@ -14,9 +14,11 @@ import (
 //
 // Without context takeover a connection holds nothing between messages: while one is compressed it borrows about 1.2
 // MiB (level 1) or 0.8 MiB (levels 2 to 9), while one is inflated about 110 KiB. With context takeover each message may
-// refer to those before it, which makes much of small messages that are alike; the price is 0.8 MiB for each connection
-// that has sent a compressed message, and up to 32 KiB for each that has received one (one octet for each of the peer's
-// window: less where its window bits are fewer).
+// refer to those before it, which makes much of small messages that are alike; the price is 0.8 MiB (level 1: 1.2 MiB)
+// for each connection that has sent a compressed message, and for each that has received one as many octets as the
+// peer's window holds, 32 KiB or less.
+//
+// The length of a compressed message tells about its content: do not put secrets next to what others choose.
 type Compression struct {
 	// Level is that of compress/flate, from 1 (fastest) to 9 (smallest), or flate.HuffmanOnly. 0, and what
 	// compress/flate does not know: 1 without takeover in the sending direction, 2 with it.
@@ -51,8 +53,7 @@ const (
 	defaultLevel, defaultLevelTakeover = 1, 2
 )
 
-// deflateParams are what two endpoints agreed on, seen from one of them. They can be compared: equal values compress
-// alike.
+// deflateParams are what two endpoints agreed on, seen from one of them.
 type deflateParams struct {
 	sendTakeover, receiveTakeover bool
 	sendBits, receiveBits         int // 8 to 15
