@@ -60,7 +60,7 @@ func parse(args []string) *config {
 	flags.StringVar(&cfg.key, "key", "", "`file` with the TLS certificate's key, PEM")
 	flags.Int64Var(&cfg.opts.ReadLimit, "limit", 32<<20, "most `octets` of a message; negative: no limit")
 	flags.BoolVar(&compress, "compress", true, "compress messages where the client can")
-	flags.BoolVar(&takeover, "takeover", false, "compress with context takeover: better, for 300 KiB a connection or more")
+	flags.BoolVar(&takeover, "takeover", false, "compress with context takeover: better, for 0.8 MiB a connection")
 	flags.BoolVar(&cfg.events, "events", false, "serve by events: an idle connection has no goroutine")
 	_ = flags.Parse(args) // ends the command where it fails
 	if flags.NArg() > 0 || (cfg.cert == "") != (cfg.key == "") {
