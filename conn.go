@@ -120,7 +120,7 @@ func newConn(cfg config) *Conn {
 	c.r.frames, c.r.deflate = cfg.limits.maxFragments, cfg.deflate
 	c.r.seq = sequence{masked: !cfg.client, deflate: cfg.deflate != nil}
 	c.r.src.last.Store(int64(monotonic()))
-	c.w.init(cfg.rwc)
+	c.w.init(cfg.rwc, &c.r.src.raw)
 	c.w.client, c.w.timeout = cfg.client, cfg.limits.writeTimeout
 	c.startKeepAlive()
 	return c

@@ -114,6 +114,19 @@ func (c *Conn) ended() error {
 	return c.cause
 }
 
+// endedOrBroken is why the connection is over. One that can't be written any more,
+// and of which nothing will be read, is cut for that.
+func (c *Conn) endedOrBroken() error {
+	c.mu.Lock()
+	cause, broken := c.cause, c.broken
+	c.mu.Unlock()
+	if cause != nil || broken == nil {
+		return cause
+	}
+	c.cut(fmt.Errorf("websocket: write: %w", broken))
+	return c.ended()
+}
+
 // awaitEnd waits until the closing of a connection that is over has come to its
 // end.
 func (c *Conn) awaitEnd() {

@@ -24,10 +24,9 @@ const (
 
 // eventConn is a connection in event mode.
 type eventConn struct {
-	c       *Conn
-	message func(Message) error
-	over    func(error) // called once, last, with what ended the connection or the error of message
-	loop    *eventLoop
+	c     *Conn
+	loop  *eventLoop
+	owner any // given back to the loop's functions
 
 	state  atomic.Int32 // one of those below
 	ending atomic.Bool  // the peer has ended the stream, which a short read does not show
@@ -45,9 +44,12 @@ const (
 	eventOver  // nothing will happen any more
 )
 
-// eventLoop is what the connections of a server in event mode share. The zero
-// value is ready.
+// eventLoop is what the connections of a server in event mode share. It is ready
+// once it has its functions.
 type eventLoop struct {
+	message func(owner any, msg Message) error
+	over    func(owner any, err error) // called once, last, with what ended the connection or the error of message
+
 	watcher watcher
 
 	mu      sync.Mutex
@@ -195,7 +197,7 @@ func (e *eventConn) work() {
 			if !e.waits {
 				e.loop.watcher.remove(e)
 			}
-			e.over(err)
+			e.loop.over(e.owner, err)
 			return
 		}
 		if e.state.CompareAndSwap(eventBusy, eventIdle) {
@@ -244,7 +246,7 @@ func (e *eventConn) readAll() error {
 		}
 		c.calling.Store(true)
 		c.w.corked.Store(more)
-		err = e.message(msg)
+		err = e.loop.message(e.owner, msg)
 		e.drop()
 		if !more {
 			holding = false

@@ -36,6 +36,12 @@ type watcher struct {
 	free  []uint32      // slots without a connection; guarded by mu
 	count int           // connections; guarded by mu
 	pause time.Duration // between two sweeps; guarded by mu
+
+	// control registers event; made with epoll, so that registering allocates
+	// nothing. Guarded by mu.
+	control func(fd uintptr)
+	event   syscall.EpollEvent
+	failed  error
 }
 
 // watchSlot is a place for a connection. An event names the slot and its
@@ -90,6 +96,9 @@ func (w *watcher) open() error {
 		return err
 	}
 	w.stop, w.pause = make(chan struct{}), maxSweepPause
+	w.control = func(conn uintptr) {
+		w.failed = os.NewSyscallError("epoll_ctl", syscall.EpollCtl(fd, syscall.EPOLL_CTL_ADD, int(conn), &w.event))
+	}
 	w.workers.keep(true)
 	go w.wait(raw)
 	go w.sweep(w.stop)
@@ -99,28 +108,15 @@ func (w *watcher) open() error {
 // register asks for the edges of e's readability. Closing the descriptor takes it
 // off again. Called with w.mu held.
 func (w *watcher) register(e *eventConn, generation uint32) error {
-	event := syscall.EpollEvent{
+	w.event = syscall.EpollEvent{
 		Events: syscall.EPOLLIN | syscall.EPOLLRDHUP | epollEdges,
 		Fd:     int32(e.slot), // Fd and Pad come back as they are
 		Pad:    int32(generation),
 	}
-	epoll, err := w.epoll.SyscallConn()
-	if err != nil {
+	if err := e.c.r.src.raw.raw.Control(w.control); err != nil {
 		return err
 	}
-	var failed error
-	add := func(fd, epfd uintptr) {
-		failed = os.NewSyscallError("epoll_ctl", syscall.EpollCtl(int(epfd), syscall.EPOLL_CTL_ADD, int(fd), &event))
-	}
-	err = epoll.Control(func(epfd uintptr) {
-		if err := e.c.r.src.raw.raw.Control(func(fd uintptr) { add(fd, epfd) }); err != nil {
-			failed = err
-		}
-	})
-	if err != nil {
-		return err
-	}
-	return failed
+	return w.failed
 }
 
 // remove stops watching e, and everything with the last one.

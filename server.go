@@ -59,7 +59,8 @@ type Server struct {
 	// Options hold for all connections.
 	Options Options
 
-	loop eventLoop
+	events sync.Once // makes loop
+	loop   eventLoop
 
 	mu       sync.Mutex
 	sessions []*session    // whose Closed has not returned; guarded by mu
@@ -73,10 +74,11 @@ var errServerMode = errors.New("websocket: exactly one of Server.Handle and Serv
 
 // session is a connection in a Server.
 type session struct {
-	s    *Server
-	c    *Conn
-	at   int  // index in s.sessions; guarded by s.mu
-	left bool // its connection is over or about to be; guarded by s.mu
+	s      *Server
+	c      *Conn
+	events *eventConn // nil in the mode of Handle
+	at     int        // index in s.sessions; guarded by s.mu
+	left   bool       // its connection is over or about to be; guarded by s.mu
 }
 
 // ServeHTTP opens a WebSocket connection and returns, once Open has; over HTTP/2,
@@ -143,8 +145,7 @@ func (s *Server) Serve(c *Conn, r *http.Request) error {
 }
 
 func (s *Server) serve(c *Conn, r *http.Request) error {
-	e := &session{s: s, c: c}
-	c.eventMode = s.Message != nil
+	e := s.newSession(c)
 	if !s.join(e) {
 		_ = c.Close(StatusGoingAway, "")
 		return ErrServerClosed
@@ -161,10 +162,28 @@ func (s *Server) serve(c *Conn, r *http.Request) error {
 		c.startWaiting()
 		go e.handle(withoutServer(r, c))
 	} else {
-		events := &eventConn{c: c, message: e.message, over: e.end, loop: &s.loop}
-		events.start()
+		e.events.start()
 	}
 	return nil
+}
+
+// newSession makes the session of c, in event mode together with what that needs.
+func (s *Server) newSession(c *Conn) *session {
+	if s.Message == nil {
+		return &session{s: s, c: c}
+	}
+	s.events.Do(func() {
+		s.loop.message = func(owner any, msg Message) error { return owner.(*session).message(msg) }
+		s.loop.over = func(owner any, err error) { owner.(*session).end(err) }
+	})
+	both := &struct {
+		session
+		eventConn
+	}{session: session{s: s, c: c}}
+	e := &both.session
+	both.eventConn.c, both.eventConn.loop, both.eventConn.owner = c, &s.loop, e
+	e.events, c.eventMode = &both.eventConn, true
+	return e
 }
 
 // withoutServer is a copy of r that keeps nothing of net/http's connection alive.
@@ -229,7 +248,7 @@ func (e *session) end(err error) {
 // is something else where it was over before.
 func (e *session) close(err error) error {
 	var code *CloseError
-	over := e.c.ended()
+	over := e.c.endedOrBroken()
 	switch {
 	case over != nil:
 		err = over

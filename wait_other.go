@@ -17,6 +17,6 @@ func (r *rawReader) read([]byte) (int, error)       { return 0, errWouldBlock }
 // rawWriter is never used on these systems: isRaw says so.
 type rawWriter struct{}
 
-func (w *rawWriter) init(any)                  {}
+func (w *rawWriter) init(*rawReader)           {}
 func (w *rawWriter) isRaw() bool               { return false }
 func (w *rawWriter) write([]byte) (int, error) { return 0, nil }

@@ -136,7 +136,8 @@ type rawWriter struct {
 	err error
 }
 
-func (w *rawWriter) init(stream any) { w.raw = rawConn(stream) }
+// init makes w write to what r reads from.
+func (w *rawWriter) init(r *rawReader) { w.raw = r.raw }
 
 // isRaw says whether there is a file descriptor to write to.
 func (w *rawWriter) isRaw() bool { return w.raw != nil }

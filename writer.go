@@ -46,10 +46,11 @@ type writer struct {
 	progress atomic.Uint32 // counts writes that the peer has taken something of
 }
 
-func (w *writer) init(stream io.Writer) {
+// init sets a writer up for stream, which r reads from.
+func (w *writer) init(stream io.Writer, r *rawReader) {
 	w.stream = stream
 	w.conn, _ = stream.(net.Conn)
-	w.raw.init(stream)
+	w.raw.init(r)
 }
 
 // plan is what one write needs, pooled.
