@@ -67,6 +67,12 @@ func (c *Case) weighs() *Case {
 	return c
 }
 
+// needing says how many octets the biggest message has.
+func (c *Case) needing(n int) *Case {
+	c.heavy, c.needs = true, int64(n)
+	return c
+}
+
 // inPeace lets nothing else run meanwhile.
 func (c *Case) inPeace() *Case {
 	c.alone = true

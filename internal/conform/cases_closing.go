@@ -191,13 +191,29 @@ func (s upload) run(c *conversation) {
 	send(frame{opcode: 5}).run(c)
 	big := frame{opcode: opBinary, payload: make([]byte, 64<<10)}
 	b := big.appendTo(nil, c.w.masks)
-	for sent := 0; sent < s.n; sent += len(b) {
-		if c.w.write(b, 0, 0) != nil {
-			break
-		}
+	broken := false
+	for sent := 0; sent < s.n && !broken; sent += len(b) {
+		broken = c.w.write(b, 0, 0) != nil
 	}
-	c.closing = true // nothing of ours would be read
-	fails(1002).run(c)
+	c.closing, c.over = true, true // nothing of ours would be read
+	e := c.next(c.cfg.Patience)
+	if e.kind != evClose {
+		c.judge(Wrong, "%s came where Close 1002 is right", e)
+		return
+	}
+	if c.role == Client {
+		c.w.halfClose()
+	}
+	switch end := c.next(c.cfg.Patience); {
+	case end.kind == evReset, broken:
+		c.judge(Tolerable, "the TCP connection ended by a reset, which destroys the Close frame in some networks")
+	case end.kind != evEnd:
+		c.judge(Wrong, "%s came where the end of the TCP connection is right", end)
+	case e.code != 1002:
+		c.judge(Tolerable, "%s came where Close 1002 is right", e)
+	default:
+		c.judge(Right, "")
+	}
 }
 
 func (s upload) String() string {

@@ -272,7 +272,7 @@ func (k *catalog) examples() {
 	}
 	noise := scrambled(200_000, 7)
 	k.add("incompressible", "send 200000 octets that hardly compress", send(zip(opText, deflate(noise, nil, 6))), expectEcho(string(noise))).withDeflate()
-	k.add("big", "send 4 MiB compressed", send(zip(opBinary, deflate(filled(4<<20), nil, 6))), expect(echoesBinary(filled(4<<20)))).withDeflate().weighs()
+	k.add("big", "send 4 MiB compressed", send(zip(opBinary, deflate(filled(4<<20), nil, 6))), expect(echoesBinary(filled(4<<20)))).withDeflate().needing(4 << 20)
 	final := finals([]string{"Hel", "lo, ", "world"})
 	k.add("finals", "send a message of three streams with BFINAL set", send(zip(opText, final)), expectEcho("Hello, world")).withDeflate()
 	back := append([]byte("\xf3\x48\xcd\xc9\xc9\x07\x00"), deflate([]byte(hello+hello), []byte(hello), 9)...)
@@ -329,6 +329,15 @@ func (k *catalog) takeover() {
 		window = tail(append(window, p...), 32768)
 	}
 	add("long", "send 60 messages that refer to earlier ones", steps...)
+	k.rule("7692 7.2", "Without context takeover every message starts with an empty window.", Both)
+	c := k.add("fresh-reference", "agree that each message stands alone, and send one that refers to the one before",
+		act{"go on if that was agreed", func(c *conversation) {
+			if !c.fresh {
+				c.skip("the endpoint did not agree to that")
+			}
+		}}, send(helloZip, zip(opText, []byte(again)), ping("?")), expectEcho(hello),
+		fails(1007, 1002).orTolerably("it could be read, though it must not have been sent", echoes(hello)))
+	c.offer, c.answer = deflateName+"; "+clientNoTakeover, deflateName+"; "+serverNoTakeover
 	k.rule("7692 7.2", "What an endpoint sends must inflate with the window that was agreed.", Both)
 	var turns []step
 	for i := range 40 {
@@ -411,7 +420,7 @@ func (k *catalog) bombs() {
 	})
 	k.add("bomb-memory", "send a message that inflates to sixteen times the limit", measure, limited{"expect that memory does not grow by eight times the limit", func(c *conversation, limit int64) {
 		send(zip(opBinary, zeros(16*limit))).run(c)
-		staysSmall{8 * limit}.run(c)
+		staysSmall{max: 8 * limit, peak: true}.run(c)
 		tooBig.run(c)
 	}}).withDeflate().weighs().inPeace()
 }

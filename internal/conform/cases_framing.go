@@ -112,8 +112,8 @@ func (k *catalog) lengths() {
 	}
 	k.add("all-octets", "send each octet's value in a Binary", send(bin(filled(256*251))), expect(echoesBinary(filled(256*251))))
 	for _, n := range []int{1 << 18, 1 << 20, 1 << 22, 1 << 24} {
-		k.add(fmt.Sprintf("big-text-%dK", n>>10), fmt.Sprintf("send a Text of %d KiB", n>>10), send(text(letters(n))), expectEcho(letters(n))).weighs()
-		k.add(fmt.Sprintf("big-binary-%dK", n>>10), fmt.Sprintf("send a Binary of %d KiB", n>>10), send(bin(filled(n))), expect(echoesBinary(filled(n)))).weighs()
+		k.add(fmt.Sprintf("big-text-%dK", n>>10), fmt.Sprintf("send a Text of %d KiB", n>>10), send(text(letters(n))), expectEcho(letters(n))).needing(n)
+		k.add(fmt.Sprintf("big-binary-%dK", n>>10), fmt.Sprintf("send a Binary of %d KiB", n>>10), send(bin(filled(n))), expect(echoesBinary(filled(n)))).needing(n)
 	}
 }
 
@@ -240,8 +240,8 @@ func (k *catalog) fragmentation() {
 	k.add("empty-middle", "send an empty fragment in the middle", send(first(opText, "He"), middle(""), last("llo")), expectEcho(hello))
 	k.add("empty-last", "send an empty last fragment", send(first(opText, hello), last("")), expectEcho(hello))
 	k.add("empty-all", "send an empty message in four fragments", send(first(opText, ""), middle(""), middle(""), last("")), expectEcho(""))
-	k.add("big-1K-fragments", "send a Binary of 4 MiB in fragments of 1 KiB", send(cuts(opBinary, string(filled(4<<20)), steps(4<<20, 1024)...)...), expect(echoesBinary(filled(4<<20)))).weighs()
-	k.add("big-64-fragments", "send a Text of 1 MiB in fragments of 64 octets", send(cuts(opText, letters(1<<20), steps(1<<20, 64)...)...), expectEcho(letters(1<<20))).weighs()
+	k.add("big-1K-fragments", "send a Binary of 4 MiB in fragments of 1 KiB", send(cuts(opBinary, string(filled(4<<20)), steps(4<<20, 1024)...)...), expect(echoesBinary(filled(4<<20)))).needing(4 << 20)
+	k.add("big-64-fragments", "send a Text of 1 MiB in fragments of 64 octets", send(cuts(opText, letters(1<<20), steps(1<<20, 64)...)...), expectEcho(letters(1<<20))).needing(1 << 20)
 	k.rule("5.4", "An endpoint MUST be capable of handling control frames in the middle of a fragmented message.", Both)
 	k.add("ping-between", "send a Ping between two fragments", send(first(opText, "He"), ping("now"), last("llo")), expect(pongs("now")), expectEcho(hello))
 	k.add("ping-answered-before-end", "send a Ping between two fragments, and the second only after the Pong", send(first(opText, "He"), ping("now")), expect(pongs("now")), send(last("llo")), expectEcho(hello))

@@ -65,12 +65,12 @@ func (k *catalog) limits() {
 	k.add("memory-of-a-claim", "declare a message of the limit and send 100 octets of it", measure,
 		limited{"declare it; expect that memory does not grow by a quarter of it", func(c *conversation, limit int64) {
 			send(frame{opcode: opBinary, claim: uint64(limit), payload: filled(100)}).run(c)
-			staysSmall{limit / 4}.run(c)
+			staysSmall{max: limit / 4}.run(c)
 		}}).inPeace()
 	k.add("memory-of-a-continued-claim", "declare a continuation of nearly the limit and send 100 octets of it", measure,
 		limited{"declare it; expect that memory does not grow by a quarter of it", func(c *conversation, limit int64) {
 			send(first(opBinary, hello), frame{claim: uint64(limit - 10), payload: filled(100)}).run(c)
-			staysSmall{limit / 4}.run(c)
+			staysSmall{max: limit / 4}.run(c)
 		}}).inPeace()
 }
 
@@ -113,19 +113,19 @@ func (k *catalog) hostile() {
 	fragments("empty-fragments", "send a message of a million empty fragments", "", 1_000_000)
 	fragments("octet-fragments", "send a message of 300000 fragments of one octet", "x", 300_000)
 	k.add("memory-of-fragments", "send 120000 empty fragments of a message that does not end", measure, send(first(opBinary, "")),
-		send(middle("")).repeated(120_000), staysSmall{4 << 20}).inPeace().weighs()
+		send(middle("")).repeated(120_000), staysSmall{max: 4 << 20}).inPeace().weighs()
 	k.rule("10.7", "Incoming data MUST always be validated by both clients and servers.", Both)
 	k.add("ping-flood", "send 30000 Pings", send(ping("flood")).repeated(30_000), send(ping("last")), pongsUpTo{[]byte("last")}, another{}).weighs()
 	k.add("ping-flood-between", "send 10000 Pings between two fragments", send(first(opText, "He")), send(ping("flood")).repeated(10_000), send(ping("last")),
 		pongsUpTo{[]byte("last")}, send(last("llo")), expectEcho(hello)).weighs()
 	k.add("pong-flood", "send 100000 Pongs", send(pongFrame("flood")).repeated(100_000), send(ping("then")), expect(pongs("then"))).weighs()
 	k.add("empty-messages", "send 10000 empty messages", send(text("")).repeated(10_000), send(text("last")), manyEchoes{10_000, text(""), "last"}).weighs()
-	k.add("memory-of-pongs", "send 200000 Pongs of 125 octets", measure, send(pongFrame(letters(125))).repeated(200_000), send(ping("then")), expect(pongs("then")), staysSmall{8 << 20}).inPeace().weighs()
+	k.add("memory-of-pongs", "send 200000 Pongs of 125 octets", measure, send(pongFrame(letters(125))).repeated(200_000), send(ping("then")), expect(pongs("then")), staysSmall{max: 8 << 20}).inPeace().weighs()
 	k.add("stalled-pings", "send 200000 Pings of 125 octets and read nothing until the endpoint is stuck or has taken them", stall,
 		pushes{ping(letters(125)), 200_000}, send(ping("last")), pongsUpTo{[]byte("last")}, another{}).weighs().inPeace()
 	k.add("stalled-messages", "send 48 MiB of messages and read nothing until the endpoint is stuck or has taken them", stall,
 		pushes{bin(filled(64 << 10)), 768}, send(text("last")), manyEchoes{768, bin(filled(64 << 10)), "last"}).weighs().inPeace()
-	k.add("stalled-others", "read nothing on one connection while others are served", stall, send(bin(filled(1<<20))), another{}, resume, expect(echoesBinary(filled(1<<20)))).weighs()
+	k.add("stalled-others", "read nothing on one connection while others are served", stall, send(bin(filled(1<<20))), another{}, resume, expect(echoesBinary(filled(1<<20)))).needing(1 << 20)
 	k.add("slow-octets", "send a message at 20 ms an octet", send(text("as slow as that")).in(1, 20*time.Millisecond), expectEcho("as slow as that"))
 	k.add("garbage", "send octets that are no frames", octets{b: bytes.Repeat([]byte("GET / HTTP/1.1\r\n"), 300), more: true}, garbageEnds{}, another{})
 	k.roles = Server
@@ -209,7 +209,7 @@ func resumeRead(c *conversation, sent int) {
 		return
 	}
 	c.w.note("the endpoint takes no more after %d KiB; reading again", sent>>10)
-	staysSmall{32 << 20}.run(c)
+	staysSmall{max: 32 << 20}.run(c)
 	resume.run(c)
 }
 

@@ -49,6 +49,7 @@ type Case struct {
 	bare   bool   // the steps include the opening handshake
 	alone  bool   // nothing else may run meanwhile: memory is measured, or the machine is kept busy
 	heavy  bool   // moves megabytes or waits for seconds
+	needs  int64  // octets of its biggest message; skipped where the endpoint's limit is known to be smaller
 	offer  string // Sec-WebSocket-Extensions of the request to a server under test
 	answer string // Sec-WebSocket-Extensions of the response to a client under test
 	steps  []step

@@ -120,7 +120,9 @@ func (c *Case) result(role Role, start time.Time) Result {
 
 // hold holds the conversation.
 func (c *conversation) hold(start time.Time) Result {
-	if !c.of.bare {
+	if c.cfg.Limit > 0 && c.of.needs > c.cfg.Limit {
+		c.skip("its message is longer than the endpoint's read limit")
+	} else if !c.of.bare {
 		c.open()
 	}
 	for _, s := range c.of.steps {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -418,16 +419,29 @@ func (c *conversation) held() int64 {
 }
 
 // staysSmall expects that the endpoint's memory has not grown by more than max octets since
-// measure, at several looks.
-type staysSmall struct{ max int64 }
+// measure. What a busy endpoint has thrown away and not yet given back is no growth, so one
+// look of several is enough to clear it; not so where the peak is what matters.
+type staysSmall struct {
+	max  int64
+	peak bool
+}
 
 func (s staysSmall) run(c *conversation) {
+	least, most := int64(math.MaxInt64), int64(0)
 	for range 6 {
-		if grown := c.held() - c.memory; grown > s.max {
-			c.judge(Wrong, "memory grew by %d octets, where %d are plenty", grown, s.max)
-			return
+		grown := c.held() - c.memory
+		least, most = min(least, grown), max(most, grown)
+		if !s.peak && least <= s.max {
+			break
 		}
 		time.Sleep(20 * time.Millisecond)
+	}
+	if s.peak {
+		least = most
+	}
+	if least > s.max {
+		c.judge(Wrong, "memory grew by %d octets, where %d are plenty", least, s.max)
+		return
 	}
 	c.judge(Right, "")
 }
