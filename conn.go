@@ -294,8 +294,9 @@ func (c *Conn) Write(ctx context.Context, typ MessageType, data []byte) error {
 
 // writeMessage writes a message in one frame with the framing turn taken.
 func (c *Conn) writeMessage(ctx context.Context, typ MessageType, data []byte) error {
-	h, out := c.compress(Header{Fin: true, Opcode: Opcode(typ)}, data)
-	err := c.writeFrame(ctx, h, out.octets)
+	h := Header{Fin: true, Opcode: Opcode(typ)}
+	out := c.compress(&h, data)
+	err := c.writeFrame(ctx, &h, out.octets)
 	if err != nil && h.Rsv1 {
 		c.deflater.forget() // the peer did not get what the window is made of
 	}
@@ -304,7 +305,7 @@ func (c *Conn) writeMessage(ctx context.Context, typ MessageType, data []byte) e
 }
 
 // writeFrame writes a frame with the framing turn taken.
-func (c *Conn) writeFrame(ctx context.Context, h Header, p []byte) error {
+func (c *Conn) writeFrame(ctx context.Context, h *Header, p []byte) error {
 	h.Length = int64(len(p))
 	if n, err := c.w.frame(h, p); err != nil {
 		return c.writeFailed(ctx, n > 0, err)
@@ -332,20 +333,20 @@ func (o outgoing) free() {
 // compress makes the payload of a message's only frame, compressed where that was
 // agreed and pays. The framing turn is taken, so that messages are compressed in
 // the order in which they leave (RFC 7692 section 7.2.1), those of Close too.
-func (c *Conn) compress(h Header, p []byte) (Header, outgoing) {
+func (c *Conn) compress(h *Header, p []byte) outgoing {
 	params := c.r.deflate
 	if params == nil || len(p) < params.threshold {
-		return h, outgoing{octets: p}
+		return outgoing{octets: p}
 	}
 	buf := outputs.Get().(*[]byte)
 	b, ok := c.compressor().message((*buf)[:0], p)
 	*buf = b[:0]
 	if !ok {
 		outgoing{buf: buf}.free()
-		return h, outgoing{octets: p}
+		return outgoing{octets: p}
 	}
 	h.Rsv1 = true
-	return h, outgoing{b, buf}
+	return outgoing{b, buf}
 }
 
 // compressor makes the deflater on first use. The framing turn is taken.

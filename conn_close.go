@@ -160,7 +160,7 @@ func (c *Conn) beginClosing(cause error, code StatusCode, reason string) *closin
 	payload := appendClosePayload(nil, code, reason)
 	h := Header{Fin: true, Opcode: OpClose, Length: int64(len(payload))}
 	cl := &closing{
-		frame: c.w.appendFrame(nil, h, payload),
+		frame: c.w.appendFrame(nil, &h, payload),
 		sent:  make(chan struct{}),
 		cut:   make(chan struct{}),
 		done:  make(chan struct{}),

@@ -63,7 +63,7 @@ func (c *Conn) Ping(ctx context.Context) (time.Duration, error) {
 	c.mu.Unlock()
 	begun := monotonic()
 	p := binary.BigEndian.AppendUint64(nil, w.number)
-	err := c.writeFrame(ctx, Header{Fin: true, Opcode: OpPing}, p)
+	err := c.writeFrame(ctx, &Header{Fin: true, Opcode: OpPing}, p)
 	c.unlockFrame()
 	if err == nil {
 		select {
@@ -178,7 +178,7 @@ func (p *pingState) owe(op Opcode, payload []byte) {
 // leave at once is left, with the turn, to a goroutine.
 func (c *Conn) tryControl(op Opcode, payload []byte) {
 	f := plans.Get().(*plan)
-	b := c.w.appendFrame(f.buf[:0], Header{Fin: true, Opcode: op, Length: int64(len(payload))}, payload)
+	b := c.w.appendFrame(f.buf[:0], &Header{Fin: true, Opcode: op, Length: int64(len(payload))}, payload)
 	n, err := c.w.tryWrite(b)
 	if n == len(b) {
 		c.paid(op == OpPing)
@@ -242,7 +242,7 @@ func (c *Conn) payRest(asked bool, err error) {
 func (c *Conn) appendOwed(b, owed []byte) (frames []byte, asked bool) {
 	for len(owed) > 0 {
 		op, n := Opcode(owed[0]), int(owed[1])
-		b = c.w.appendFrame(b, Header{Fin: true, Opcode: op, Length: int64(n)}, owed[2:2+n])
+		b = c.w.appendFrame(b, &Header{Fin: true, Opcode: op, Length: int64(n)}, owed[2:2+n])
 		asked = asked || op == OpPing
 		owed = owed[2+n:]
 	}

@@ -139,9 +139,10 @@ func (c *Conn) writeCopied(b *batch, messages []*Prepared) error {
 		if i > 0 && c.isDropped() {
 			return nil
 		}
-		h, payload := c.compress(Header{Fin: true, Opcode: Opcode(p.typ)}, p.payload)
+		h := Header{Fin: true, Opcode: Opcode(p.typ)}
+		payload := c.compress(&h, p.payload)
 		h.Length = int64(len(payload.octets))
-		b.octets = c.w.appendFrame(b.octets[:0], h, payload.octets)
+		b.octets = c.w.appendFrame(b.octets[:0], &h, payload.octets)
 		payload.free()
 		if n, err := c.w.write(b.octets); err != nil {
 			return c.queueFailed([][]byte{b.octets}, n, err)

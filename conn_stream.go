@@ -251,7 +251,7 @@ func (m *MessageWriter) writeFragment(p []byte, fin bool) error {
 		}
 	}
 	m.opcode, c.fragmenting = OpContinuation, !fin
-	return c.writeFrame(m.ctx, h, p)
+	return c.writeFrame(m.ctx, &h, p)
 }
 
 // checkText checks that what was written so far can be text.

@@ -79,7 +79,11 @@ var (
 // AppendHeader appends the octets of h, at most 14, to b. The length takes its
 // shortest form, as section 5.2 asks for. h.Opcode is below 16 and h.Length not
 // negative.
-func AppendHeader(b []byte, h Header) []byte {
+func AppendHeader(b []byte, h Header) []byte { return h.append(b) }
+
+// append is AppendHeader. Inside the package headers are passed by reference:
+// copying what was just put together octet by octet would stall the processor.
+func (h *Header) append(b []byte) []byte {
 	first, second := byte(h.Opcode&0xF), byte(0)
 	if h.Fin {
 		first |= finBit
@@ -116,10 +120,18 @@ func AppendHeader(b []byte, h Header) []byte {
 // significant bit is set (a *ProtocolError, section 5.2). So exactly one sequence
 // of octets stands for each header.
 func ParseHeader(b []byte) (h Header, n int, err error) {
-	if len(b) < 2 {
-		return Header{}, 0, nil
+	if n, err = h.parse(b); n == 0 {
+		return Header{}, 0, err
 	}
-	h = Header{
+	return h, n, nil
+}
+
+// parse is ParseHeader. Where n is 0, h has no meaning.
+func (h *Header) parse(b []byte) (n int, err error) {
+	if len(b) < 2 {
+		return 0, nil
+	}
+	*h = Header{
 		Fin:    b[0]&finBit != 0,
 		Rsv1:   b[0]&rsv1Bit != 0,
 		Rsv2:   b[0]&rsv2Bit != 0,
@@ -131,17 +143,17 @@ func ParseHeader(b []byte) (h Header, n int, err error) {
 	n = 2
 	if h.Length >= length16 {
 		if h.Length, n, err = parseLength(b, h.Length); n == 0 || err != nil {
-			return Header{}, 0, err
+			return 0, err
 		}
 	}
 	if h.Masked {
 		if len(b) < n+4 {
-			return Header{}, 0, nil
+			return 0, nil
 		}
 		h.Key = [4]byte(b[n:])
 		n += 4
 	}
-	return h, n, nil
+	return n, nil
 }
 
 // parseLength parses the extended payload length of the header that b begins

@@ -55,7 +55,7 @@ type sequence struct {
 
 // accept judges the header of the next frame. If it returns an error, the
 // sequence is as it was.
-func (s *sequence) accept(h Header) error {
+func (s *sequence) accept(h *Header) error {
 	first := h.Opcode == OpText || h.Opcode == OpBinary
 	switch {
 	// "MUST be 0 unless an extension is negotiated that defines meanings for

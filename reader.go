@@ -102,32 +102,32 @@ func (r *reader) nextFrame() error {
 	if r.ctl != nil {
 		return r.restOfControl()
 	}
-	h, err := r.header()
-	if err != nil {
+	var h Header
+	if err := r.header(&h); err != nil {
 		return err
 	}
-	if err := r.seq.accept(h); err != nil {
+	if err := r.seq.accept(&h); err != nil {
 		return err
 	}
 	if h.Opcode.isControl() {
-		return r.controlFrame(h)
+		return r.controlFrame(&h)
 	}
-	return r.dataFrame(h)
+	return r.dataFrame(&h)
 }
 
 // header parses the next header. The octets of a header that is cut stay where
 // they are, or go to r.cut, so that no buffer is held for them.
-func (r *reader) header() (Header, error) {
+func (r *reader) header(h *Header) error {
 	for {
 		if r.pos < r.end {
-			h, n, err := ParseHeader(r.buf.octets[r.pos:r.end])
+			n, err := h.parse(r.buf.octets[r.pos:r.end])
 			if n > 0 || err != nil {
 				r.pos += n
-				return h, err
+				return err
 			}
 		}
 		if err := r.fill(); err != nil {
-			return Header{}, err
+			return err
 		}
 	}
 }
@@ -180,7 +180,7 @@ func (r *reader) release() {
 func (r *reader) buffered() int { return r.end - r.pos }
 
 // dataFrame begins a frame of a message.
-func (r *reader) dataFrame(h Header) error {
+func (r *reader) dataFrame(h *Header) error {
 	if r.seq.fragments == 1 {
 		r.size, r.text = 0, 0
 		if r.seq.compressed && r.inflate == nil {
@@ -199,10 +199,10 @@ func (r *reader) dataFrame(h Header) error {
 }
 
 // controlFrame takes the payload of a control frame and hands it on.
-func (r *reader) controlFrame(h Header) error {
+func (r *reader) controlFrame(h *Header) error {
 	n := int(h.Length)
 	if r.buffered() < n {
-		r.ctl = &ctlFrame{header: h}
+		r.ctl = &ctlFrame{header: *h}
 		return r.restOfControl()
 	}
 	p := r.buf.slice(r.pos, n)
@@ -441,7 +441,8 @@ func (r *reader) hasWhole() bool {
 	if r.pos == r.end || r.seq.isOpen() {
 		return false
 	}
-	h, n, _ := ParseHeader(r.buf.octets[r.pos:r.end])
+	var h Header
+	n, _ := h.parse(r.buf.octets[r.pos:r.end])
 	return n > 0 && h.Fin && !h.Opcode.isControl() && h.Length <= int64(r.buffered()-n)
 }
 

@@ -70,7 +70,7 @@ var maskBuffers = sync.Pool{New: func() any { return new(maskBuffer) }}
 
 // frame writes one frame. h.Length is p's. n is how many octets have left, also
 // where err is not nil; so for all that write.
-func (w *writer) frame(h Header, p []byte) (n int64, err error) {
+func (w *writer) frame(h *Header, p []byte) (n int64, err error) {
 	if w.client {
 		h.Masked, h.Key = true, newMaskingKey()
 	}
@@ -81,7 +81,7 @@ func (w *writer) frame(h Header, p []byte) (n int64, err error) {
 	}
 	f := plans.Get().(*plan)
 	defer plans.Put(f)
-	b := AppendHeader(f.buf[:0], h)
+	b := h.append(f.buf[:0])
 	switch {
 	case len(p) <= copyLimit:
 		b = append(b, p...)
@@ -155,7 +155,7 @@ var heldBuffers = sync.Pool{New: func() any { return new(heldBuffer) }}
 // hold puts a frame behind those that are held back, and writes them all unless
 // more are about to follow. It says whether it did; a frame for which there is no
 // room has to be written after them.
-func (w *writer) hold(h Header, p []byte) (done bool, err error) {
+func (w *writer) hold(h *Header, p []byte) (done bool, err error) {
 	size := maxHeader + len(p)
 	if w.held != nil && size > heldLimit-w.held.n {
 		if _, err := w.flush(); err != nil {
@@ -169,7 +169,7 @@ func (w *writer) hold(h Header, p []byte) (done bool, err error) {
 		w.held = heldBuffers.Get().(*heldBuffer)
 		w.holds.Store(true)
 	}
-	b := append(AppendHeader(w.held.octets[:w.held.n], h), p...)
+	b := append(h.append(w.held.octets[:w.held.n]), p...)
 	w.mask(b[len(b)-len(p):], h.Key)
 	w.held.n = len(b)
 	if w.corked.Load() {
@@ -195,11 +195,11 @@ func (w *writer) flush() (n int64, err error) {
 }
 
 // appendFrame appends a whole frame to b, masked if w is a client's.
-func (w *writer) appendFrame(b []byte, h Header, p []byte) []byte {
+func (w *writer) appendFrame(b []byte, h *Header, p []byte) []byte {
 	if w.client {
 		h.Masked, h.Key = true, newMaskingKey()
 	}
-	b = append(AppendHeader(b, h), p...)
+	b = append(h.append(b), p...)
 	w.mask(b[len(b)-len(p):], h.Key)
 	return b
 }
