@@ -131,15 +131,14 @@ func (h *Header) parse(b []byte) (n int, err error) {
 	if len(b) < 2 {
 		return 0, nil
 	}
-	*h = Header{
-		Fin:    b[0]&finBit != 0,
-		Rsv1:   b[0]&rsv1Bit != 0,
-		Rsv2:   b[0]&rsv2Bit != 0,
-		Rsv3:   b[0]&rsv3Bit != 0,
-		Opcode: Opcode(b[0] & 0xF),
-		Masked: b[1]&maskBit != 0,
-		Length: int64(b[1] &^ maskBit),
-	}
+	h.Fin = b[0]&finBit != 0 // field by field: a literal would be made elsewhere and copied
+	h.Rsv1 = b[0]&rsv1Bit != 0
+	h.Rsv2 = b[0]&rsv2Bit != 0
+	h.Rsv3 = b[0]&rsv3Bit != 0
+	h.Opcode = Opcode(b[0] & 0xF)
+	h.Masked = b[1]&maskBit != 0
+	h.Key = [4]byte{}
+	h.Length = int64(b[1] &^ maskBit)
 	n = 2
 	if h.Length >= length16 {
 		if h.Length, n, err = parseLength(b, h.Length); n == 0 || err != nil {
