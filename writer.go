@@ -130,7 +130,7 @@ func (w *writer) gather(f *plan, header, p []byte) (n int64, err error) {
 		f.parts, f.bufs = [2][]byte{}, nil
 		p = p[some:]
 	} else {
-		some := streamChunk - len(header)
+		some := min(len(p), streamChunk-len(header))
 		n, err = w.write(append(header, p[:some]...))
 		p = p[some:]
 	}

@@ -1,0 +1,180 @@
+package websocket
+
+// The writer by itself: what frames look like that it has written, over streams
+// with and without a file descriptor, and what it says has left.
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"testing"
+	"time"
+)
+
+// errFull is what a recorder says that takes no more.
+var errFull = errors.New("full")
+
+// recorder is a stream that takes so many octets and no more.
+type recorder struct {
+	taken []byte
+	room  int // octets; negative: no end
+}
+
+func (r *recorder) Write(p []byte) (int, error) {
+	if r.room >= 0 && len(p) > r.room-len(r.taken) {
+		n := r.room - len(r.taken)
+		r.taken = append(r.taken, p[:n]...)
+		return n, errFull
+	}
+	r.taken = append(r.taken, p...)
+	return len(p), nil
+}
+
+// frameSizes are payload lengths at which a header or a way of writing changes.
+func frameSizes() (sizes []int) {
+	for _, at := range []int{0, 125, 1 << 16, copyLimit, streamChunk, 2 * streamChunk, 64 << 10, writeChunk} {
+		for n := max(0, at-maxHeader-1); n <= at+maxHeader+1; n++ {
+			sizes = append(sizes, n)
+		}
+	}
+	return append(sizes, 1_000_003)
+}
+
+// octetsOf are n octets that repeat only after a while, with n as their capacity.
+func octetsOf(n int) []byte {
+	p := make([]byte, n)
+	rng := rand.NewChaCha8([32]byte{byte(n)})
+	_, _ = rng.Read(p)
+	return p[:n:n]
+}
+
+// unframed takes the one frame apart that b is, octet by octet.
+func unframed(b []byte) (Header, []byte, error) {
+	h, n, err := ParseHeader(b)
+	if err != nil || n == 0 || int64(len(b)-n) != h.Length {
+		return h, nil, fmt.Errorf("not one frame: %d octets, header %+v, %v", len(b), h, err)
+	}
+	payload := bytes.Clone(b[n:])
+	for i := range payload {
+		if h.Masked {
+			payload[i] ^= h.Key[i%4]
+		}
+	}
+	return h, payload, nil
+}
+
+func TestFramesOfEveryLength(t *testing.T) {
+	for _, client := range []bool{false, true} {
+		for _, size := range frameSizes() {
+			r := &recorder{room: -1}
+			w := writer{client: client}
+			w.init(r)
+			p := octetsOf(size)
+			before := bytes.Clone(p)
+			n, err := w.frame(Header{Fin: true, Opcode: OpBinary, Length: int64(size)}, p)
+			if err != nil || n != int64(len(r.taken)) {
+				t.Fatalf("%s, %d octets: %d have left, but frame says %d, %v", side(client), size, len(r.taken), n, err)
+			}
+			h, got, err := unframed(r.taken)
+			if err != nil || !bytes.Equal(got, p) || h.Masked != client {
+				t.Fatalf("%s, %d octets: masked %t, %v; the payload is the same: %t", side(client), size, h.Masked, err, bytes.Equal(got, p))
+			}
+			if !bytes.Equal(p, before) {
+				t.Fatalf("%s, %d octets: the caller's slice was changed", side(client), size)
+			}
+		}
+	}
+}
+
+func TestFramesOfEveryLengthOverTCP(t *testing.T) {
+	for _, client := range []bool{false, true} {
+		near, far := tcpPair(t)
+		w := writer{client: client, timeout: time.Minute}
+		w.init(near)
+		for _, size := range frameSizes() {
+			p := octetsOf(size)
+			want := int64(len(AppendHeader(nil, Header{Masked: client, Length: int64(size)})) + size)
+			got := make([]byte, want)
+			read := make(chan error, 1)
+			go func() {
+				_, err := io.ReadFull(far, got)
+				read <- err
+			}()
+			n, err := w.frame(Header{Fin: true, Opcode: OpBinary, Length: int64(size)}, p)
+			if err != nil || n != want {
+				t.Fatalf("%s, %d octets: frame says %d have left, want %d; %v", side(client), size, n, want, err)
+			}
+			if err := <-read; err != nil {
+				t.Fatal(err)
+			}
+			if _, payload, err := unframed(got); err != nil || !bytes.Equal(payload, p) {
+				t.Fatalf("%s, %d octets: %v; the payload is the same: %t", side(client), size, err, bytes.Equal(payload, p))
+			}
+		}
+	}
+}
+
+func TestWriterSaysHowMuchHasLeft(t *testing.T) {
+	for _, client := range []bool{false, true} {
+		for _, size := range []int{0, 10, copyLimit, copyLimit + 1, streamChunk, 100_000} {
+			whole := len(AppendHeader(nil, Header{Masked: client, Length: int64(size)})) + size
+			for _, room := range []int{0, 1, 2, 5, 11, copyLimit - 1, copyLimit + 2, streamChunk, streamChunk + 1, 80_000, whole - 1} {
+				if room >= whole {
+					continue
+				}
+				r := &recorder{room: room}
+				w := writer{client: client}
+				w.init(r)
+				n, err := w.frame(Header{Fin: true, Opcode: OpText, Length: int64(size)}, make([]byte, size))
+				if err != errFull || n != int64(room) {
+					t.Errorf("%s, %d octets to a stream that takes %d: frame says %d, %v", side(client), size, room, n, err)
+				}
+			}
+		}
+	}
+}
+
+func TestFramesHeldBackLeaveInOrder(t *testing.T) {
+	for _, client := range []bool{false, true} {
+		r := &recorder{room: -1}
+		w := writer{client: client}
+		w.init(r)
+		var want [][]byte
+		send := func(size int) {
+			p := octetsOf(size)
+			want = append(want, p)
+			if _, err := w.frame(Header{Fin: true, Opcode: OpBinary, Length: int64(size)}, p); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.corked.Store(true)
+		for _, size := range []int{0, 1, 100, copyLimit - maxHeader, 40_000, 1, 30_000, heldLimit, 7, copyLimit, 70_000, 3} {
+			send(size)
+		}
+		if w.held == nil {
+			t.Errorf("%s: nothing is held back at the end", side(client))
+		}
+		w.corked.Store(false)
+		send(5) // takes those before with it
+		if w.held != nil || w.holds.Load() {
+			t.Errorf("%s: something is still held back", side(client))
+		}
+		rest := r.taken
+		for i, p := range want {
+			h, n, err := ParseHeader(rest)
+			if err != nil || n == 0 || int64(len(rest)-n) < h.Length {
+				t.Fatalf("%s: frame %d: %v", side(client), i, err)
+			}
+			_, got, err := unframed(rest[:n+int(h.Length)])
+			if err != nil || !bytes.Equal(got, p) {
+				t.Fatalf("%s: frame %d of %d octets is not what was written: %v", side(client), i, len(p), err)
+			}
+			rest = rest[n+int(h.Length):]
+		}
+		if len(rest) > 0 {
+			t.Errorf("%s: %d octets more than were written", side(client), len(rest))
+		}
+	}
+}
