@@ -995,7 +995,8 @@ func TestWrapperIsNotBypassed(t *testing.T) {
 func TestEveryMethodFromEveryGoroutine(t *testing.T) {
 	for round := range 30 {
 		near, far := tcpPair(t)
-		client, server := NewClientConn(near, nil), NewServerConn(far, nil)
+		o := &Options{CloseTimeout: 100 * time.Millisecond} // often nobody reads any more
+		client, server := NewClientConn(near, o), NewServerConn(far, o)
 		p, err := Prepare(Text, []byte("prepared"))
 		if err != nil {
 			t.Fatal(err)
