@@ -70,10 +70,10 @@ func TestFramesOfEveryLength(t *testing.T) {
 		for _, size := range frameSizes() {
 			r := &recorder{room: -1}
 			w := writer{client: client}
-			w.init(r)
+			w.init(r, new(rawReader))
 			p := octetsOf(size)
 			before := bytes.Clone(p)
-			n, err := w.frame(Header{Fin: true, Opcode: OpBinary, Length: int64(size)}, p)
+			n, err := w.frame(&Header{Fin: true, Opcode: OpBinary, Length: int64(size)}, p)
 			if err != nil || n != int64(len(r.taken)) {
 				t.Fatalf("%s, %d octets: %d have left, but frame says %d, %v", side(client), size, len(r.taken), n, err)
 			}
@@ -92,7 +92,9 @@ func TestFramesOfEveryLengthOverTCP(t *testing.T) {
 	for _, client := range []bool{false, true} {
 		near, far := tcpPair(t)
 		w := writer{client: client, timeout: time.Minute}
-		w.init(near)
+		var raw rawReader
+		raw.init(near)
+		w.init(near, &raw)
 		for _, size := range frameSizes() {
 			p := octetsOf(size)
 			want := int64(len(AppendHeader(nil, Header{Masked: client, Length: int64(size)})) + size)
@@ -102,7 +104,7 @@ func TestFramesOfEveryLengthOverTCP(t *testing.T) {
 				_, err := io.ReadFull(far, got)
 				read <- err
 			}()
-			n, err := w.frame(Header{Fin: true, Opcode: OpBinary, Length: int64(size)}, p)
+			n, err := w.frame(&Header{Fin: true, Opcode: OpBinary, Length: int64(size)}, p)
 			if err != nil || n != want {
 				t.Fatalf("%s, %d octets: frame says %d have left, want %d; %v", side(client), size, n, want, err)
 			}
@@ -126,8 +128,8 @@ func TestWriterSaysHowMuchHasLeft(t *testing.T) {
 				}
 				r := &recorder{room: room}
 				w := writer{client: client}
-				w.init(r)
-				n, err := w.frame(Header{Fin: true, Opcode: OpText, Length: int64(size)}, make([]byte, size))
+				w.init(r, new(rawReader))
+				n, err := w.frame(&Header{Fin: true, Opcode: OpText, Length: int64(size)}, make([]byte, size))
 				if err != errFull || n != int64(room) {
 					t.Errorf("%s, %d octets to a stream that takes %d: frame says %d, %v", side(client), size, room, n, err)
 				}
@@ -140,12 +142,12 @@ func TestFramesHeldBackLeaveInOrder(t *testing.T) {
 	for _, client := range []bool{false, true} {
 		r := &recorder{room: -1}
 		w := writer{client: client}
-		w.init(r)
+		w.init(r, new(rawReader))
 		var want [][]byte
 		send := func(size int) {
 			p := octetsOf(size)
 			want = append(want, p)
-			if _, err := w.frame(Header{Fin: true, Opcode: OpBinary, Length: int64(size)}, p); err != nil {
+			if _, err := w.frame(&Header{Fin: true, Opcode: OpBinary, Length: int64(size)}, p); err != nil {
 				t.Fatal(err)
 			}
 		}
