@@ -160,9 +160,12 @@ func zip(op byte, p []byte) frame { return frame{opcode: op, rsv: rsv1, payload:
 // zipText is a Text compressed by the standard library, standing alone.
 func zipText(s string) frame { return zip(opText, deflate([]byte(s), nil, 6)) }
 
-// withDeflate gives a case the extension.
+// asOffered stands for the answer that a client likes best: its own offer, repeated.
+const asOffered = "as offered"
+
+// withDeflate gives a case the extension, in the form that suits the endpoint.
 func (c *Case) withDeflate() *Case {
-	c.offer, c.answer = deflateName, deflateName
+	c.offer, c.answer = deflateName, asOffered
 	return c
 }
 

@@ -65,12 +65,12 @@ func (k *catalog) limits() {
 	k.add("memory-of-a-claim", "declare a message of the limit and send 100 octets of it", measure,
 		limited{"declare it; expect that memory does not grow by a quarter of it", func(c *conversation, limit int64) {
 			send(frame{opcode: opBinary, claim: uint64(limit), payload: filled(100)}).run(c)
-			staysSmall{max: limit / 4}.run(c)
+			staysSmall{max: limit / 4, peak: true}.run(c)
 		}}).inPeace()
 	k.add("memory-of-a-continued-claim", "declare a continuation of nearly the limit and send 100 octets of it", measure,
 		limited{"declare it; expect that memory does not grow by a quarter of it", func(c *conversation, limit int64) {
 			send(first(opBinary, hello), frame{claim: uint64(limit - 10), payload: filled(100)}).run(c)
-			staysSmall{max: limit / 4}.run(c)
+			staysSmall{max: limit / 4, peak: true}.run(c)
 		}}).inPeace()
 }
 

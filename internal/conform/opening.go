@@ -73,6 +73,12 @@ func answerTo(offer *deflateTerms, answer string) (string, *deflateTerms) {
 	if offer == nil {
 		return "", nil
 	}
+	if answer == asOffered {
+		answer = deflateName
+		if offer.clientFresh {
+			answer += "; " + clientNoTakeover
+		}
+	}
 	if offer.serverFresh && !strings.Contains(answer, serverNoTakeover) {
 		answer += "; " + serverNoTakeover
 	}
@@ -130,11 +136,17 @@ func (s requesting) String() string {
 
 // accepted expects a response of the server under test that opens the connection.
 type accepted struct {
+	mayRefuse string                   // why a refusal is tolerable; "": it is not
 	protocols []string                 // subprotocols that were offered
 	also      func(answer head) string // says what is wrong with the answer
 }
 
 func (s accepted) run(c *conversation) {
+	if s.mayRefuse != "" && c.refuses() {
+		c.over = true
+		c.judge(Tolerable, "the server refused, which it may: %s", s.mayRefuse)
+		return
+	}
 	h, ok := c.response()
 	if !ok {
 		return
@@ -153,6 +165,13 @@ func (s accepted) run(c *conversation) {
 	}
 	c.judge(Right, "")
 	c.w.listen()
+}
+
+// refuses reports whether what comes is the end of the connection, or no 101.
+func (c *conversation) refuses() bool {
+	_ = c.w.conn.SetReadDeadline(time.Now().Add(c.cfg.Patience))
+	begin, err := c.w.br.Peek(len("HTTP/1.1 101"))
+	return err != nil && endOf(err) || err == nil && string(begin[9:]) != "101"
 }
 
 // fault says what is wrong with a response that should open the connection (RFC 6455 section 4.2.2).
