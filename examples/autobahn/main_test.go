@@ -1,0 +1,48 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seed26cb4e35/websocket"
+)
+
+// TestClientGoesThroughTheCases plays the fuzzing server: three cases, then the reports.
+func TestClientGoesThroughTheCases(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	var asked []string
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, err := websocket.Accept(w, r, nil)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		asked = append(asked, r.URL.RequestURI())
+		switch r.URL.Path {
+		case "/getCaseCount":
+			_ = c.Write(ctx, websocket.Text, []byte("3"))
+		case "/runCase":
+			want := "message " + r.FormValue("case")
+			_ = c.Write(ctx, websocket.Text, []byte(want))
+			if _, got, err := c.Read(ctx); err != nil || string(got) != want {
+				t.Errorf("case %s: the echo is %q, %v", r.FormValue("case"), got, err)
+			}
+		}
+		_ = c.Close(websocket.StatusNormalClosure, "")
+	}))
+	defer srv.Close()
+	if err := runCases(ctx, io.Discard, "ws"+strings.TrimPrefix(srv.URL, "http"), "a b"); err != nil {
+		t.Fatal(err)
+	}
+	want := "[/getCaseCount /runCase?case=1&agent=a+b /runCase?case=2&agent=a+b /runCase?case=3&agent=a+b /updateReports?agent=a+b]"
+	if got := fmt.Sprint(asked); got != want {
+		t.Errorf("the client asked for %s, want %s", got, want)
+	}
+}
