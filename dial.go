@@ -21,6 +21,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 )
 
 const (
@@ -144,9 +145,24 @@ func parseURL(rawURL string) (*url.URL, *HandshakeError) {
 	switch u.Scheme {
 	case "ws", "wss", "http", "https":
 		asHTTP(u)
+		u.RawQuery = asciiQuery(u.RawQuery)
 		return u, nil
 	}
 	return nil, &HandshakeError{Section: "3", Rule: fmt.Sprintf("URL with scheme %q: want ws, wss, http or https", u.Scheme)}
+}
+
+// asciiQuery percent-encodes what is not ASCII in a query (RFC 6455 section 11.1.1). For the host and the path net/http
+// does what it takes.
+func asciiQuery(query string) string {
+	var b []byte
+	for i := range len(query) {
+		if c := query[i]; c < utf8.RuneSelf {
+			b = append(b, c)
+		} else {
+			b = fmt.Appendf(b, "%%%02X", c)
+		}
+	}
+	return string(b)
 }
 
 // asHTTP gives a WebSocket URI the scheme that HTTP calls it by.
