@@ -8,11 +8,119 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"iter"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 )
+
+// TestEverySentenceIsHeld holds all sentences that bind an endpoint against the
+// rows: each is claimed by one, or says why not.
+func TestEverySentenceIsHeld(t *testing.T) {
+	claimed := map[string]bool{}
+	sentences := readSentences(t)
+	for id, says := range claims() {
+		claimed[id] = true
+		if s, ok := sentences[id]; !ok || s.says != says {
+			t.Errorf("%s: row says\n\t%q, RFC says\n\t%q", id, says, s.says)
+		}
+	}
+	tests := testNames(t)
+	for id, s := range sentences {
+		isTest := strings.HasPrefix(s.why, "Test")
+		switch {
+		case claimed[id] && s.why != "":
+			t.Errorf("%s: a row holds it, but the list says %q", id, s.why)
+		case !claimed[id] && s.why == "":
+			t.Errorf("%s: no row, and no reason: %q", id, s.says)
+		case isTest && !tests[s.why]:
+			t.Errorf("%s: there is no %s", id, s.why)
+		}
+	}
+}
+
+// claims are the sentences of all rows.
+func claims() iter.Seq2[string, string] {
+	return func(yield func(id, says string) bool) {
+		for _, rows := range [][]row{rows5_1, rows5_2, rows5_3, rows5_4, rows5_5, rows5_5_1, rows5_5_2, rows5_5_3, rows5_6, rows5_7, rows5_8,
+			rows6_1, rows6_2, rows7_1_1, rows7_1_2, rows7_1_5, rows7_1_6, rows7_1_7, rows7_2, rows7_3, rows7_4, rows8_1, rows10} {
+			claimAll(rows, yield)
+		}
+		for _, rows := range [][]dialRow{dialRows3, dialRows4_1, dialRows9, dialRows11} {
+			claimAll(rows, yield)
+		}
+		for _, rows := range [][]answerRow{answerRows4_1, answerRows9, answerRows11} {
+			claimAll(rows, yield)
+		}
+		for _, rows := range [][]requestRow{requestRows4_2, requestRows9, requestRows10, requestRows11} {
+			claimAll(rows, yield)
+		}
+		claimAll(urlRows3, yield)
+		claimAll(otherRows4_1, yield)
+		claimAll(otherRows11, yield)
+	}
+}
+
+func claimAll[R interface{ claim() (id, says string) }](rows []R, yield func(id, says string) bool) {
+	for _, r := range rows {
+		yield(r.claim())
+	}
+}
+
+// sentence is one of testdata/rfc6455.txt.
+type sentence struct {
+	says string
+	why  string // no row holds it, or the test that does; empty: a row does
+}
+
+func readSentences(t *testing.T) map[string]sentence {
+	t.Helper()
+	b, err := os.ReadFile("testdata/rfc6455.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sentences := map[string]sentence{}
+	var last string
+	for line := range strings.Lines(string(b)) {
+		line = strings.TrimSuffix(line, "\n")
+		why, isWhy := strings.CutPrefix(line, "\t")
+		id, says, ok := strings.Cut(line, " ")
+		switch {
+		case isWhy:
+			sentences[last] = sentence{sentences[last].says, why}
+		case ok && id != "#":
+			if _, twice := sentences[id]; twice {
+				t.Errorf("%s twice", id)
+			}
+			sentences[id], last = sentence{says: says}, id
+		}
+	}
+	return sentences
+}
+
+// testNames are the names of the tests of this package.
+func testNames(t *testing.T) map[string]bool {
+	t.Helper()
+	files, err := filepath.Glob("*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := map[string]bool{}
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`(?m)^func (Test\w+)\(`).FindAllSubmatch(b, -1) {
+			names[string(m[1])] = true
+		}
+	}
+	return names
+}
 
 func Test5_1_Overview(t *testing.T) { run(t, rows5_1) }
 
