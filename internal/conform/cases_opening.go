@@ -251,8 +251,11 @@ func (k *catalog) goodRequests() {
 	}
 	k.rule("4.2.1", "An |Upgrade| header field containing the value \"websocket\", treated as an ASCII case-insensitive value.", Server)
 	good("upgrade-case", "ask with Upgrade: WebSocket", requesting{head: request.replaced("Upgrade", "Upgrade: WebSocket")})
-	good("upgrade-list", "ask with Upgrade: h2c, websocket", requesting{head: request.replaced("Upgrade", "Upgrade: h2c, websocket")})
-	good("upgrade-lines", "ask with two Upgrade fields", requesting{head: request.replaced("Upgrade", "Upgrade: h2c", "Upgrade: websocket")})
+	list := func(name, title string, fields ...string) {
+		k.add(name, title, requesting{head: request.replaced("Upgrade", fields...)}, accepted{mayRefuse: "4.2.1 can be read as asking for one value"}, send(text(hello)), expectEcho(hello)).inBare()
+	}
+	list("upgrade-list", "ask with Upgrade: h2c, websocket", "Upgrade: h2c, websocket")
+	list("upgrade-lines", "ask with two Upgrade fields", "Upgrade: h2c", "Upgrade: websocket")
 	k.rule("4.2.1", "A |Connection| header field that includes the token \"Upgrade\", treated as an ASCII case-insensitive value.", Server)
 	good("connection-case", "ask with Connection: uPGRADE", requesting{head: request.replaced("Connection", "Connection: uPGRADE")})
 	good("connection-list", "ask with Connection: keep-alive, Upgrade", requesting{head: request.replaced("Connection", "Connection: keep-alive, Upgrade")})

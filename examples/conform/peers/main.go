@@ -127,7 +127,7 @@ func examine(p peer, role conform.Role, cases *regexp.Regexp) (column, error) {
 
 // config is what the kit knows of a peer.
 func config(p peer, match func(*conform.Case) bool, parallel int) conform.Config {
-	cfg := conform.Config{Match: match, Parallel: parallel, Patience: 2 * time.Second}
+	cfg := conform.Config{Match: match, Parallel: parallel, Patience: 5 * time.Second}
 	if p.limited {
 		cfg.Limit = limit
 	}
