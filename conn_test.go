@@ -712,9 +712,10 @@ func TestWriteThatWaitsForItsTurnLeavesTheConnectionAsItWas(t *testing.T) {
 func TestWriteEndsWithItsContextOverTCP(t *testing.T) {
 	bothSidesTCP(t, quiet(), func(t *testing.T, c *Conn, p *peer) {
 		p.stopsListening()
+		message := make([]byte, 64<<20) // takes long under the race detector, and before the first octet is out Write only gives up
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
-		err := c.Write(ctx, Binary, make([]byte, 64<<20))
+		err := c.Write(ctx, Binary, message)
 		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "connection") {
 			t.Errorf("got %v, want the context's error, and that the connection ended with it", err)
 		}
