@@ -213,6 +213,7 @@ func (p *Page) resize(width, height int, metrics params) {
 // to scroll sideways.
 func (p *Page) Screenshot(name string) {
 	p.b.t.Helper()
+	p.call("Page.bringToFront", nil, nil) // a tab behind another draws nothing, and would be waited for
 	var shot struct{ Data string }
 	p.call("Page.captureScreenshot", params{"format": "png"}, &shot)
 	dir := os.Getenv("SCREENSHOTS")
