@@ -1,0 +1,129 @@
+package main
+
+// This file holds what people see: a Chromium plays the page.
+
+import (
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/seed26cb4e35/websocket/internal/command"
+	"github.com/seed26cb4e35/websocket/internal/devtools"
+)
+
+// come opens the page in a new tab and joins.
+func come(b *devtools.Browser, url, name string) *devtools.Page {
+	p := b.Open(url)
+	p.Wait(`!document.querySelector("#enter").disabled`)
+	p.Type("#name", name)
+	p.Click("#enter")
+	p.Wait(`!document.querySelector("#door").open && !document.querySelector("#send").disabled`)
+	return p
+}
+
+func say(p *devtools.Page, text string) {
+	p.Type("#text", text)
+	p.Press("Enter")
+}
+
+// waitLast waits until the last entry of the log that a selector finds has this text.
+func waitLast(p *devtools.Page, selector, text string) {
+	p.Wait(fmt.Sprintf(`[...document.querySelectorAll("#log %s")].at(-1).textContent === %q`, selector, text))
+}
+
+func waitText(p *devtools.Page, selector, text string) {
+	p.Wait(fmt.Sprintf(`document.querySelector(%q).textContent === %q`, selector, text))
+}
+
+func TestTwoTabsChatAndApplaud(t *testing.T) {
+	t.Parallel()
+	b := devtools.Start(t)
+	s := command.Serve(t, "chat", "-addr", "127.0.0.1:0")
+	anna := come(b, s.URL, "Anna")
+	say(anna, "Is this thing on?")
+	bob := come(b, s.URL, "Bob")
+	waitLast(anna, ".news", "Bob has joined")
+	waitLast(bob, ".text", "Is this thing on?")
+
+	bob.Type("#text", "It is")
+	waitText(anna, "#typing", "Bob is typing …")
+	bob.Press("Enter")
+	waitLast(anna, ".text", "It is")
+	waitText(anna, "#typing", "")
+	const markup = `<img src=x onerror="throw 1"><script>throw 2</script>&lt;b&gt;`
+	say(bob, markup)
+	waitLast(anna, ".text", markup)
+
+	bob.Eval(`{
+		const range = document.querySelector("#strength");
+		range.value = 7;
+		range.dispatchEvent(new Event("input"));
+	}`, nil)
+	bob.Click("#applaud")
+	waitLast(anna, ".hands", strings.Repeat("👏", 7))
+	waitText(anna, "#claps", "7 👏")
+	anna.Click("#applaud")
+	waitText(bob, "#claps", "10 👏")
+	waitText(bob, "#present", "2 people")
+
+	say(anna, "And this is what a longer message looks like: it goes over more than one line where there is no room for it, "+
+		"and a line break stays one.\nhttps://www.rfc-editor.org/rfc/rfc6455")
+	say(bob, "👍")
+	waitLast(anna, ".text", "👍")
+	carla := come(b, s.URL, "Carla")
+	carla.Type("#text", "H")
+	for _, p := range []*devtools.Page{anna, bob} {
+		waitText(p, "#typing", "Carla is typing …")
+	}
+	anna.Screenshot("chat-desktop")
+	bob.Phone()
+	bob.Screenshot("chat-phone")
+	carla.Close()
+	waitLast(anna, ".news", "Carla has left")
+	for _, p := range []*devtools.Page{anna, bob} {
+		if lines := p.Console(); len(lines) > 0 {
+			t.Errorf("the console is not empty: %q", lines)
+		}
+	}
+}
+
+func TestPageTellsWhatWasRefused(t *testing.T) {
+	t.Parallel()
+	b := devtools.Start(t)
+	s := command.Serve(t, "chat", "-addr", "127.0.0.1:0", "-burst", "3", "-rate", "0.01")
+	p := b.Open(s.URL)
+	p.Wait(`!document.querySelector("#enter").disabled`)
+	p.Screenshot("chat-door")
+	p.Type("#name", "\u202e")
+	p.Click("#enter")
+	waitText(p, "#refused", "Please give a name.")
+	p.Type("#name", "Anna")
+	p.Click("#enter")
+	p.Wait(`!document.querySelector("#door").open && !document.querySelector("#send").disabled`)
+	p.Click("#applaud")
+	p.Wait(`document.querySelector("#log .applause")`)
+	say(p, "too much")
+	p.Wait(`document.querySelector("#error").textContent.startsWith("Slow down")`)
+	p.Wait(`document.querySelector("#text").value === "too much"`)
+}
+
+// The server goes away and comes back: the page says so, tries again, and joins under the same name.
+func TestPageComesBack(t *testing.T) {
+	t.Parallel()
+	b := devtools.Start(t)
+	s := command.Serve(t, "chat", "-addr", "127.0.0.1:0")
+	p := come(b, s.URL, "Anna")
+	addr := strings.Trim(strings.TrimPrefix(s.URL, "http://"), "/")
+	s.Signal(syscall.SIGTERM)
+	s.End()
+	p.Wait(`document.querySelector("#state").value.startsWith("offline, again in")`)
+	p.Wait(`document.querySelector("#send").disabled`)
+	p.Phone()
+	p.Screenshot("chat-offline")
+	command.Serve(t, "chat", "-addr", addr)
+	p.Wait(`document.querySelector("#state").value === "online" && !document.querySelector("#send").disabled`)
+	say(p, "back again")
+	waitLast(p, ".text", "back again")
+	waitText(p, "#people", "Anna (you)")
+}

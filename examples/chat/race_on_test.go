@@ -1,0 +1,5 @@
+//go:build race
+
+package main
+
+const crowd = 500 // people in a full room
