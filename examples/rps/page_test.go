@@ -1,0 +1,62 @@
+package main
+
+// This file holds what players see: a Chromium plays the page.
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/seed26cb4e35/websocket/internal/command"
+	"github.com/seed26cb4e35/websocket/internal/devtools"
+)
+
+func waitText(p *devtools.Page, selector, text string) {
+	p.Wait(fmt.Sprintf(`document.querySelector(%q).textContent === %q`, selector, text))
+}
+
+func TestThreeTabsPlay(t *testing.T) {
+	t.Parallel()
+	b := devtools.Start(t)
+	s := command.Serve(t, "rps", "-addr", "127.0.0.1:0")
+	var p [4]*devtools.Page // by their IDs
+	for id := 1; id <= 3; id++ {
+		p[id] = b.Open(s.URL)
+		waitText(p[id], "#me", fmt.Sprintf("Du bist Spieler %d", id))
+	}
+	p[1].Click("#schere")
+	waitText(p[1], "#result", "Wer hält dagegen?")
+	waitText(p[2], "#result", "Spieler 1 hat gezogen. Halte dagegen!")
+	p[2].Click("#stein")
+	waitText(p[1], "#result", "Verloren – Schere gegen Stein")
+	waitText(p[2], "#result", "Gewonnen! Stein gegen Schere")
+	waitText(p[3], "#log li", "Spieler 2 gewinnt gegen Spieler 1: Stein schlägt Schere")
+	waitText(p[3], "#result", "Dein Zug!")
+
+	p[3].Click("#papier")
+	waitText(p[1], "#result", "Spieler 3 hat gezogen. Halte dagegen!")
+	p[1].Click("#papier")
+	waitText(p[3], "#result", "Unentschieden – Papier gegen Papier")
+	waitText(p[2], "#log li", "Spieler 3 und Spieler 1: unentschieden mit Papier")
+
+	p[3].Click("#stein")
+	waitText(p[2], "#result", "Spieler 3 hat gezogen. Halte dagegen!")
+	p[1].Screenshot("rps-open")
+	p[2].Click("#papier")
+	waitText(p[2], "#result", "Gewonnen! Papier gegen Stein")
+	waitText(p[2], "#players li .score", "2")
+	p[2].Screenshot("rps-desktop")
+	p[3].Phone()
+	p[3].Screenshot("rps-phone")
+
+	p[3].Click("#schere")
+	waitText(p[1], "#result", "Spieler 3 hat gezogen. Halte dagegen!")
+	p[3].Close()
+	waitText(p[1], "#result", "Dein Zug!")
+	waitText(p[1], "#log li", "Spieler 3 ist gegangen")
+	for _, p := range p[1:3] {
+		if lines := p.Console(); !slices.Equal(lines, nil) {
+			t.Errorf("the console is not empty: %q", lines)
+		}
+	}
+}
