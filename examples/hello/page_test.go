@@ -1,0 +1,69 @@
+package main
+
+// This file holds what a person sees: a Chromium plays the page.
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/seed26cb4e35/websocket/internal/command"
+	"github.com/seed26cb4e35/websocket/internal/devtools"
+)
+
+// waitLog waits until the table of events is this, a line each, without the times.
+func waitLog(p *devtools.Page, lines ...string) {
+	p.Wait(fmt.Sprintf(`[...document.querySelector("#log").rows].map(row => [...row.cells].slice(1).map(
+		cell => [...cell.querySelectorAll(".event, dl div")].map(e => [...e.childNodes].map(n => n.textContent).join(" ")).join(", ")
+	).join(": ")).join("\n") === %q`, strings.Join(lines, "\n")))
+}
+
+func TestPageLogsEveryEvent(t *testing.T) {
+	t.Parallel()
+	b := devtools.Start(t)
+	s := command.Serve(t, "hello", "-addr", "127.0.0.1:0", "-pause", "300ms")
+	p := b.Open(s.URL)
+	p.Type("#name", "Jürgen <b>")
+	p.Click("#go")
+	waitLog(p,
+		"open: protocol „soap“, extensions „“",
+		"send: data „Jürgen <b>“",
+		"message: data „Hallo vom Server, Jürgen <b>!“",
+		"close: code 1000, reason „Bis zum nächsten Mal!“, wasClean true")
+	p.Screenshot("hello-desktop")
+	p.Phone()
+	p.Screenshot("hello-phone")
+	p.Desktop()
+	if lines := p.Console(); len(lines) > 0 {
+		t.Errorf("the console is not empty: %q", lines)
+	}
+	p.Click("#nowhere")
+	waitLog(p, "error: readyState 3", "close: code 1006, reason „“, wasClean false")
+}
+
+func TestPageClosesFirst(t *testing.T) {
+	t.Parallel()
+	b := devtools.Start(t)
+	s := command.Serve(t, "hello", "-addr", "127.0.0.1:0", "-pause", "1h")
+	p := b.Open(s.URL)
+	p.Click("#go")
+	p.Wait(`document.querySelector("#log .message")`)
+	p.Click("#close")
+	// The server echoes the code, not the reason (RFC 6455 section 5.5.1).
+	p.Wait(`document.querySelector("#log").rows[3].textContent.endsWith("closecode1000reason„“wasCleantrue")`)
+}
+
+func TestPageShowsBufferedAmount(t *testing.T) {
+	t.Parallel()
+	b := devtools.Start(t)
+	s := command.Serve(t, "hello", "-addr", "127.0.0.1:0", "-speed", "16777216")
+	p := b.Open(s.URL)
+	amount := `Number(document.querySelector("#buffered").value.replaceAll(".", ""))`
+	p.Click("#random")
+	p.Wait(amount + ` > 1e6`)
+	p.Wait(`document.querySelector("#whole").textContent === "33.554.432"`)
+	p.Wait(amount + ` < 16e6 && ` + amount + ` > 0`)
+	p.Screenshot("hello-upload")
+	p.Wait(`document.querySelector("#log").textContent.includes("„33554432 Oktette sind angekommen.“")`)
+	p.Wait(`document.querySelector("#log").textContent.endsWith("code1000reason„Alles ist da.“wasCleantrue")`)
+}
