@@ -64,11 +64,14 @@ type Server struct {
 
 	mu       sync.Mutex
 	sessions []*session    // whose Closed has not returned; guarded by mu
-	idle     chan struct{} // closed when there are no sessions any more; nil before Shutdown; guarded by mu
+	opening  int           // requests that may become sessions; guarded by mu
+	idle     chan struct{} // closed when neither are there any more; nil before Shutdown; guarded by mu
 }
 
 // ErrServerClosed says that Server.Shutdown was called.
 var ErrServerClosed = errors.New("websocket: server is shut down")
+
+var errDown = &HandshakeError{Status: http.StatusServiceUnavailable, Rule: "server is shut down"}
 
 var errServerMode = errors.New("websocket: exactly one of Server.Handle and Server.Message has to be set")
 
@@ -85,19 +88,31 @@ type session struct {
 // when the connection is over. Requests that can't be opened are answered as Accept
 // answers them; with 503 after Shutdown.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	o, refusal := s.options(r)
-	if refusal != nil {
-		refuse(w, refusal)
-		return
-	}
-	c, err := accept(w, r, o, o.limits())
-	if err != nil {
-		return // it was answered
-	}
-	if s.serve(c, r) == nil && r.ProtoMajor > 1 {
+	if c := s.accept(w, r); c != nil && r.ProtoMajor > 1 {
 		<-c.Context().Done()
 		c.awaitEnd()
 	}
+}
+
+// accept opens and serves a connection, for which Shutdown waits from the first
+// moment: a program that ends with it must not leave a connection behind that has
+// its 101 and no Close frame. It returns nil where there is no connection.
+func (s *Server) accept(w http.ResponseWriter, r *http.Request) *Conn {
+	if !s.beginOpening() {
+		refuse(w, errDown)
+		return nil
+	}
+	defer s.endOpening()
+	o, refusal := s.options(r)
+	if refusal != nil {
+		refuse(w, refusal)
+		return nil
+	}
+	c, err := accept(w, r, o, o.limits())
+	if err != nil || s.serve(c, r) != nil {
+		return nil // it was answered, or closed
+	}
+	return c
 }
 
 // options are those of one request.
@@ -105,9 +120,6 @@ func (s *Server) options(r *http.Request) (*Options, *HandshakeError) {
 	if (s.Handle == nil) == (s.Message == nil) {
 		slog.ErrorContext(r.Context(), errServerMode.Error())
 		return nil, &HandshakeError{Status: http.StatusInternalServerError, Rule: "server is not set up"}
-	}
-	if s.isDown() {
-		return nil, &HandshakeError{Status: http.StatusServiceUnavailable, Rule: "server is shut down"}
 	}
 	if s.Configure == nil {
 		return &s.Options, nil
@@ -124,10 +136,32 @@ func (s *Server) options(r *http.Request) (*Options, *HandshakeError) {
 	return nil, &HandshakeError{Status: http.StatusForbidden, Rule: err.Error()}
 }
 
-func (s *Server) isDown() bool {
+// beginOpening counts a request that may become a session; none may once the server
+// is shut down.
+func (s *Server) beginOpening() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.idle != nil
+	if s.idle != nil {
+		return false
+	}
+	s.opening++
+	return true
+}
+
+// endOpening says that such a request has become a session, or never will.
+func (s *Server) endOpening() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.opening--
+	s.checkIdle()
+}
+
+// checkIdle tells Shutdown once nothing is left, which happens once: nothing comes
+// after Shutdown. Called with s.mu held.
+func (s *Server) checkIdle() {
+	if s.idle != nil && s.opening == 0 && len(s.sessions) == 0 {
+		close(s.idle)
+	}
 }
 
 // Serve takes over a connection that was opened elsewhere, as if its request had
@@ -294,9 +328,7 @@ func (s *Server) gone(e *session) {
 	s.sessions[e.at], moved.at = moved, e.at
 	s.sessions[last] = nil
 	s.sessions = s.sessions[:last]
-	if last == 0 && s.idle != nil {
-		close(s.idle)
-	}
+	s.checkIdle()
 }
 
 // conns is the connections of those sessions, as they are now, that are wanted.
@@ -348,9 +380,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	if s.idle == nil {
 		s.idle = make(chan struct{})
-		if len(s.sessions) == 0 {
-			close(s.idle)
-		}
+		s.checkIdle()
 	}
 	idle := s.idle
 	s.mu.Unlock()
