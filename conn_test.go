@@ -820,7 +820,8 @@ func TestNilContextIsAnError(t *testing.T) {
 		_, _, reader := c.Reader(none)
 		_, writer := c.Writer(none, Text)
 		_, pinged := c.Ping(none)
-		for i, err := range []error{read, reader, writer, pinged, c.Write(none, Text, nil)} {
+		_, _, dialled := Dial(none, "ws://example.com", nil)
+		for i, err := range []error{read, reader, writer, pinged, c.Write(none, Text, nil), dialled} {
 			if !errors.Is(err, errNilContext) {
 				t.Errorf("call %d got %v", i, err)
 			}

@@ -41,6 +41,9 @@ const (
 // Octets are exchanged on the connection that http.Client has opened, which must keep deadlines or refuse to set them.
 // A RoundTripper that reports none (httptrace.ClientTrace.GotConn) has to answer with a Body that is an io.Writer too.
 func Dial(ctx context.Context, rawURL string, opts *Options) (*Conn, *http.Response, error) {
+	if ctx == nil {
+		return nil, nil, errNilContext
+	}
 	o := opts.orDefault()
 	d := &dialing{options: o, key: newKey()}
 	req, refusal := makeRequest(rawURL, d.key, o)
