@@ -61,6 +61,7 @@ type Conn struct {
 	readDeadline time.Duration  // that wakes a read for keepalive, by monotonic; 0: none; guarded by reading
 	waitsFrom    time.Duration  // when the read began, where r can't look without waiting; guarded by reading
 	openReader   *MessageReader // that has the open message; guarded by reading
+	unheard      bool           // no call is told what reading comes to: the next one is; guarded by reading
 
 	ping pingState // guarded by mu
 
@@ -74,7 +75,8 @@ type Conn struct {
 	calling   atomic.Bool // the function runs
 	onOver    func()      // called when the connection is over, perhaps twice; guarded by mu
 
-	sent        uint32 // counts what MessageWriters have written; guarded by mu
+	openWriter  *MessageWriter // that has the turn for sending; nil: none; guarded by mu
+	sent        uint32         // counts what MessageWriters have written; guarded by mu
 	subprotocol string
 	remote      net.Addr // where conn is nil
 	local       net.Addr
@@ -122,7 +124,7 @@ func newConn(cfg config) *Conn {
 	c.r.src.last.Store(int64(monotonic()))
 	c.w.init(cfg.rwc, &c.r.src.raw)
 	c.w.client, c.w.timeout = cfg.client, cfg.limits.writeTimeout
-	c.startKeepAlive()
+	c.startTimers()
 	return c
 }
 
@@ -172,7 +174,9 @@ func (c *Conn) ReadAppend(ctx context.Context, b []byte) (MessageType, []byte, e
 		return 0, b, err
 	}
 	typ, out, err := c.readMessage(ctx, b)
-	c.unlockRead()
+	if closed := c.unlockRead(); closed && err == nil {
+		return 0, b, errClosed
+	}
 	return typ, out, err
 }
 

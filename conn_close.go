@@ -60,6 +60,7 @@ type closing struct {
 	done  chan struct{} // closed when all is over
 
 	failure error // what kept an own closing from its end; nil: nothing; guarded by Conn.mu
+	sendErr error // why our Close frame is not out; constant once sent is closed
 	err     error // the result of Close; constant once done is closed
 }
 
@@ -79,32 +80,47 @@ func (c *Conn) Close(code StatusCode, reason string) error {
 		return err
 	}
 	c.mu.Lock()
-	switch cl := c.closing; {
-	case cl != nil && c.calling.Load(): // the end waits for the one who calls
-		c.mu.Unlock()
-		return nil
+	cl := c.closing
+	switch {
 	case cl != nil:
 		c.mu.Unlock()
-		<-cl.done
-		return cl.err
 	case c.cause != nil:
 		defer c.mu.Unlock()
 		return c.errLocked()
-	}
-	cl := c.beginClosing(errClosed, code, reason)
-	cl.own = true
-	if c.reading.held && !c.calling.Load() {
-		c.stopRead() // what it waits for would be a message after our Close
-	}
-	c.mu.Unlock()
-	c.proclaim()
-	if c.calling.Load() {
+	default:
+		cl = c.beginClosing(errClosed, code, reason)
+		cl.own = true
+		if c.reading.held && !c.calling.Load() {
+			c.stopRead() // what it waits for would be a message after our Close
+		}
+		c.mu.Unlock()
+		c.proclaim()
 		go c.conclude(cl)
-		<-cl.sent
+	}
+	if c.calling.Load() { // the end waits for the one who calls
+		select {
+		case <-cl.sent:
+		case <-cl.cut:
+		}
 		return nil
 	}
-	c.conclude(cl)
-	return cl.err
+	return c.concluded(cl)
+}
+
+// concluded waits for the end of a closing and returns the result of Close. A
+// stream may go on reading or writing after it was closed: that is not waited for.
+func (c *Conn) concluded(cl *closing) error {
+	select {
+	case <-cl.done:
+		return cl.err
+	case <-cl.cut:
+	}
+	select {
+	case <-cl.done:
+		return cl.err
+	case <-time.After(answerPatience):
+		return c.closeResult(cl)
+	}
 }
 
 // ended is why the connection is over, nil while it is not.
@@ -134,7 +150,7 @@ func (c *Conn) awaitEnd() {
 	cl := c.closing
 	c.mu.Unlock()
 	if cl != nil {
-		<-cl.done
+		_ = c.concluded(cl)
 	}
 }
 
@@ -145,7 +161,7 @@ func (c *Conn) awaitEnd() {
 // Options.CloseTimeout, and goes on. It returns nil.
 func (c *Conn) CloseNow() error {
 	c.mu.Lock()
-	ending := c.closing != nil && !c.closing.own
+	ending := c.closing != nil && !c.closing.own && c.closing.timer != nil
 	c.mu.Unlock()
 	if !ending {
 		c.cut(errClosed)
@@ -174,25 +190,30 @@ func (c *Conn) beginClosing(cause error, code StatusCode, reason string) *closin
 
 // conclude carries a closing through to the end.
 func (c *Conn) conclude(cl *closing) {
-	err := c.sendClose(cl)
+	cl.sendErr = c.sendClose(cl)
 	close(cl.sent)
 	if c.takeTurn(&c.reading, cl.cut) {
 		if cl.own {
 			c.awaitClose(cl)
 		}
-		if err == nil {
+		if cl.sendErr == nil {
 			c.endStream()
 		}
-		c.r.release()
 		c.releaseTurn(&c.reading)
 	}
 	c.cut(errClosed)
-	cl.err = c.closeResult(cl, err)
+	cl.err = c.closeResult(cl)
 	close(cl.done)
 }
 
 // closeResult is what Close returns: nil once both Close frames have passed.
-func (c *Conn) closeResult(cl *closing, sendErr error) error {
+func (c *Conn) closeResult(cl *closing) error {
+	sendErr := errCloseTimeout
+	select {
+	case <-cl.sent:
+		sendErr = cl.sendErr
+	default:
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -344,12 +365,17 @@ func (c *Conn) readFailed(err error) error {
 		return c.fail(err, broken.Code, broken.Rule)
 	case errors.Is(err, ErrTooBig):
 		return c.fail(err, StatusMessageTooBig, "")
-	case err == io.ErrUnexpectedEOF:
-		return c.end(fmt.Errorf("websocket: stream ended without a Close frame: %w", err))
 	case errors.Is(err, errSilent):
-		return c.end(err)
+	case err == io.ErrUnexpectedEOF:
+		err = fmt.Errorf("websocket: stream ended without a Close frame: %w", err)
+	default:
+		err = fmt.Errorf("websocket: stream ended without a Close frame: %w: %w", io.ErrUnexpectedEOF, err)
 	}
-	return c.end(fmt.Errorf("websocket: stream ended without a Close frame: %w: %w", io.ErrUnexpectedEOF, err))
+	if c.unheard {
+		c.cut(err)
+		return err
+	}
+	return c.end(err)
 }
 
 // fail fails the connection (RFC 6455 section 7.1.7) or answers the peer's Close:
@@ -365,7 +391,7 @@ func (c *Conn) fail(err error, code StatusCode, reason string) error {
 		return c.errLocked()
 	}
 	cl := c.beginClosing(err, code, reason)
-	c.told = true
+	c.told = !c.unheard
 	c.mu.Unlock()
 	c.answerAtOnce(cl)
 	go c.conclude(cl)
@@ -405,14 +431,14 @@ func (c *Conn) cut(cause error) {
 		return
 	}
 	c.cutOff = true
-	cl, idle := c.closing, !c.reading.held
-	c.reading.held = true
+	cl := c.closing
 	switch {
 	case c.cause == nil:
 		c.cause = cause
 	case cl != nil && cl.failure == nil:
 		cl.failure = cause
 	}
+	c.freeReader()
 	c.mu.Unlock()
 	c.closeStream()
 	if cl != nil {
@@ -422,10 +448,6 @@ func (c *Conn) cut(cause error) {
 		close(cl.cut)
 	}
 	c.proclaim()
-	if idle {
-		c.r.release()
-		c.releaseTurn(&c.reading)
-	}
 }
 
 // closeStream closes the stream at once. TLS would wait for up to five seconds
@@ -443,8 +465,12 @@ func (c *Conn) closeStream() {
 func (c *Conn) proclaim() {
 	c.mu.Lock()
 	cause, l, timer, onOver := c.cause, c.life, c.ping.timer, c.onOver
-	watches := [...]*watch{c.readWatch, c.writeWatch}
-	c.readWatch, c.writeWatch = nil, nil
+	var stops [2]func() bool
+	for i, w := range [...]**watch{&c.readWatch, &c.writeWatch} {
+		if *w != nil {
+			stops[i], *w = (*w).stop, nil // nil where register is still at it, which then stops it
+		}
+	}
 	c.mu.Unlock()
 	if l != nil {
 		l.cancel(cause)
@@ -455,9 +481,9 @@ func (c *Conn) proclaim() {
 	if onOver != nil {
 		onOver()
 	}
-	for _, w := range watches {
-		if w != nil && w.stop != nil {
-			w.stop()
+	for _, stop := range stops {
+		if stop != nil {
+			stop()
 		}
 	}
 }
@@ -481,15 +507,41 @@ func (c *Conn) writeFailed(ctx context.Context, sent bool, err error) error {
 	case stopped:
 		return c.end(fmt.Errorf("websocket: write ended in the middle of a frame, and with it the connection: %w", ctx.Err()))
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return c.end(fmt.Errorf("websocket: peer took nothing for WriteTimeout: %w", err))
+		return c.end(tookNothing(err))
 	}
-	return c.writeBroken(err)
+	c.findReason()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.mayWrite()
 }
 
-// writeBroken is what becomes of a connection that can't be written any more: the
-// reason may be a Close frame of the peer that waits to be read. Messages that
-// wait there are left to those who read.
-func (c *Conn) writeBroken(err error) error {
+// writeLost is writeFailed for what is written by no call: the next call gets the
+// cause. It returns err.
+func (c *Conn) writeLost(err error) error {
+	c.mu.Lock()
+	if c.broken == nil {
+		c.broken = err
+	}
+	over := c.cause != nil
+	c.mu.Unlock()
+	switch {
+	case over:
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		c.cut(tookNothing(err))
+	default:
+		c.findReason()
+	}
+	return err
+}
+
+func tookNothing(err error) error {
+	return fmt.Errorf("websocket: peer took nothing for WriteTimeout: %w", err)
+}
+
+// findReason looks why nothing can be written any more: the reason may be a Close
+// frame of the peer that waits to be read. Messages that wait there are left to
+// those who read.
+func (c *Conn) findReason() {
 	c.mu.Lock()
 	over := c.over()
 	look := !c.reading.held
@@ -504,12 +556,6 @@ func (c *Conn) writeBroken(err error) error {
 		case <-time.After(answerPatience):
 		}
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if ended := c.errLocked(); ended != nil {
-		return ended
-	}
-	return fmt.Errorf("websocket: write: %w", err)
 }
 
 // lookForClose reads control frames that have arrived, with the reading turn
@@ -517,16 +563,21 @@ func (c *Conn) writeBroken(err error) error {
 func (c *Conn) lookForClose() {
 	raw := &c.r.src.raw
 	noWait := raw.noWait
-	raw.noWait = true
-	if c.conn != nil && !raw.isRaw() {
+	switch {
+	case raw.isRaw():
+		raw.noWait = true
+		raw.rearm(false)
+	case c.conn == nil || c.conn.SetReadDeadline(time.Now().Add(lookPause)) != nil:
+		return // reading would wait
+	default:
 		c.readDeadline = 0
-		_ = c.conn.SetReadDeadline(time.Now().Add(lookPause)) // if that fails, so does reading
 	}
 	_, err := c.r.next()
 	raw.noWait = noWait
 	if err == nil || err == errWouldBlock || errors.Is(err, os.ErrDeadlineExceeded) {
 		return
 	}
+	c.unheard = true
 	_ = c.readFailed(err)
 }
 
@@ -566,6 +617,7 @@ func (c *Conn) refuseMessages(over <-chan struct{}) {
 	if !c.takeTurn(&c.reading, over) {
 		return
 	}
+	c.unheard = true
 	c.startWaiting()
 	err := c.takeOver()
 	for err == nil {

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 )
 
@@ -27,7 +28,7 @@ type pingState struct {
 	waiting *pingWait // calls of Ping, the latest first
 
 	owed     []byte // control frames to be written: opcode, length and payload of each
-	lastOwed int    // where the last of them begins
+	lastOwed int    // where the last Pong of them begins
 	paying   bool   // a goroutine is there that writes them
 	asking   bool   // keepalive's Ping is not written whole yet
 
@@ -123,6 +124,9 @@ func (c *Conn) ponged(payload []byte) {
 	number, now := binary.BigEndian.Uint64(payload), monotonic()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if number > c.ping.number {
+		return
+	}
 	at := &c.ping.waiting
 	for *at != nil && (*at).number > number {
 		at = &(*at).next
@@ -164,14 +168,23 @@ func (c *Conn) sendControl(op Opcode, payload []byte) {
 	c.mu.Unlock()
 }
 
-// owe puts a control frame to those that are to be written. Where they are too
-// many, because the peer takes nothing, it replaces the latest.
+// owe puts a control frame to those that are to be written. Where Pongs are too
+// many, because the peer takes nothing, the latest is replaced (RFC 6455 section
+// 5.5.3). Keepalive's Ping, of which there is one at most, goes before them.
 func (p *pingState) owe(op Opcode, payload []byte) {
-	if len(p.owed)+2+len(payload) > owedLimit {
-		p.owed = p.owed[:p.lastOwed]
+	at, size := len(p.owed), 2+len(payload)
+	switch {
+	case op == OpPing:
+		at = 0
+		p.lastOwed += size
+	case at+size > owedLimit:
+		at = p.lastOwed
+		p.owed = p.owed[:at]
+	default:
+		p.lastOwed = at
 	}
-	p.lastOwed = len(p.owed)
-	p.owed = append(append(p.owed, byte(op), byte(len(payload))), payload...)
+	p.owed = slices.Insert(p.owed, at, byte(op), byte(len(payload)))
+	p.owed = slices.Insert(p.owed, at+2, payload...)
 }
 
 // tryControl writes a control frame with the framing turn taken. What does not
@@ -232,7 +245,7 @@ func (c *Conn) payRest(asked bool, err error) {
 		_, err = c.w.write(b)
 	}
 	if err != nil {
-		_ = c.writeFailed(context.Background(), true, err) // the next call gets it
+		c.writeLost(err)
 	}
 	c.unlockFrame()
 }
@@ -259,9 +272,16 @@ func (c *Conn) paid(asked bool) {
 	c.mu.Unlock()
 }
 
-// startKeepAlive makes the timer for a stream whose reads have no deadlines.
-func (c *Conn) startKeepAlive() {
-	if c.limits.keepAlive > 0 && c.conn == nil {
+// startTimers makes the timers for a stream that has no deadlines.
+func (c *Conn) startTimers() {
+	if c.conn != nil {
+		return
+	}
+	if timeout := c.limits.writeTimeout; timeout > 0 {
+		c.w.expiry = time.AfterFunc(timeout, func() { c.cut(tookNothing(os.ErrDeadlineExceeded)) })
+		c.w.expiry.Stop()
+	}
+	if c.limits.keepAlive > 0 {
 		c.mu.Lock()
 		c.ping.timer = time.AfterFunc(c.limits.keepAlive, c.tick)
 		c.mu.Unlock()
@@ -282,7 +302,7 @@ func (c *Conn) tick() {
 	if waiting {
 		var err error
 		if next, err = c.probe(now); err != nil {
-			_ = c.end(err) // the read that waits gets it
+			c.cut(err) // the read that waits gets it
 			return
 		}
 	}
@@ -335,13 +355,16 @@ func (c *Conn) keepAlive(empty bool) error {
 	switch {
 	case c.limits.keepAlive <= 0: // somebody else has set a deadline
 		c.mu.Lock()
-		c.clearReadDeadline()
+		if !c.readStopped {
+			c.clearReadDeadline()
+		}
 		c.mu.Unlock()
 		return nil
 	case empty:
 		c.r.src.raw.noWait = false
 	case c.r.src.raw.isRaw():
 		c.r.src.raw.noWait = true
+		c.r.src.raw.rearm(false)
 		c.wakeAt(now + c.limits.keepAlive)
 		return nil
 	case c.readDeadline <= c.waitsFrom:

@@ -66,7 +66,7 @@ func (c *Conn) drainQueue(turn *waiter, over <-chan struct{}) {
 			return
 		}
 	}
-	for c.lockFrame(context.Background()) == nil {
+	for c.ended() == nil && c.lockFrame(context.Background()) == nil {
 		c.mu.Lock()
 		messages := c.queue.take()
 		c.queueWriting = true
@@ -163,7 +163,7 @@ func (c *Conn) isDropped() bool {
 // to follow it.
 func (c *Conn) queueFailed(frames [][]byte, n int64, err error) error {
 	if !c.w.halted.Load() || !errors.Is(err, os.ErrDeadlineExceeded) {
-		return c.writeFailed(context.Background(), true, err)
+		return c.writeLost(err)
 	}
 	c.w.resume()
 	for i, f := range frames {
@@ -175,7 +175,7 @@ func (c *Conn) queueFailed(frames [][]byte, n int64, err error) error {
 			return nil
 		}
 		if _, err := c.w.write(f[n:]); err != nil {
-			return c.writeFailed(context.Background(), true, err)
+			return c.writeLost(err)
 		}
 		return nil
 	}

@@ -16,7 +16,7 @@ type MessageReader struct {
 	c         *Conn
 	ctx       context.Context // guarded by c.mu
 	delivered bool            // Read has given octets; guarded by c.reading
-	err       error           // what ended the message: io.EOF if it is whole; guarded by c.reading
+	ended     bool            // it has come to the end of the message; guarded by c.mu
 }
 
 // Reader returns the type of the next message and a stream of its octets. ctx
@@ -62,16 +62,33 @@ func (m *MessageReader) Read(p []byte) (int, error) {
 		return 0, nil
 	}
 	c := m.c
-	c.mu.Lock()
-	ctx := m.ctx
-	c.mu.Unlock()
-	if err := c.lockRead(ctx); err != nil {
-		return 0, m.final(err)
+	ctx, ended := m.state()
+	if ended {
+		return 0, io.EOF
 	}
-	defer c.unlockRead()
-	for m.err == nil {
+	if err := c.lockRead(ctx); err != nil {
+		return 0, err
+	}
+	n, err := m.read(ctx, p)
+	if closed := c.unlockRead(); closed && n > 0 {
+		return 0, errClosed
+	}
+	return n, err
+}
+
+// state is the context of the next Read, and whether m has come to its end.
+func (m *MessageReader) state() (ctx context.Context, ended bool) {
+	m.c.mu.Lock()
+	defer m.c.mu.Unlock()
+	return m.ctx, m.ended
+}
+
+// read is Read with the reading turn taken.
+func (m *MessageReader) read(ctx context.Context, p []byte) (int, error) {
+	c := m.c
+	for {
 		if c.openReader != m {
-			return 0, errReaderLost
+			return 0, m.lost()
 		}
 		n, err := c.r.read(p)
 		switch {
@@ -79,28 +96,24 @@ func (m *MessageReader) Read(p []byte) (int, error) {
 			m.delivered = true
 			return n, nil
 		case err == io.EOF:
-			m.err, c.openReader = io.EOF, nil
-		default:
-			if err := c.readPaused(ctx, err); err != nil {
-				return 0, err
-			}
+			c.openReader = nil
+			c.mu.Lock()
+			m.ended = true
+			c.mu.Unlock()
+			return 0, io.EOF
+		}
+		if err := c.readPaused(ctx, err); err != nil {
+			return 0, err
 		}
 	}
-	return 0, m.err
 }
 
-// final is err, the error of a connection that can't be read, or io.EOF if m had
-// come to its end before.
-func (m *MessageReader) final(err error) error {
-	c := m.c
-	if !c.takeTurn(&c.reading, nil) {
-		return err
+// lost is why m has no message any more.
+func (m *MessageReader) lost() error {
+	if _, ended := m.state(); ended { // while this Read waited for its turn
+		return io.EOF
 	}
-	defer c.releaseTurn(&c.reading)
-	if m.err != nil {
-		return m.err
-	}
-	return err
+	return errReaderLost
 }
 
 // Discard reads the rest of the message and forgets it, so that the next one can
@@ -131,7 +144,7 @@ type MessageWriter struct {
 	opcode Opcode    // of the next fragment; guarded by c.framing
 	text   bool      // constant
 	check  utf8Check // guarded by c.framing
-	err    error     // what ended the message; guarded by c.mu
+	err    error     // what ended the message, or keeps it from its end; set with c.framing taken where that is to be had; guarded by c.mu
 }
 
 // Writer begins a message of any length. It waits for other messages to be sent.
@@ -144,7 +157,11 @@ func (c *Conn) Writer(ctx context.Context, typ MessageType) (*MessageWriter, err
 	if err := c.lockSending(ctx); err != nil {
 		return nil, err
 	}
-	return &MessageWriter{c: c, ctx: ctx, opcode: Opcode(typ), text: typ == Text}, nil
+	m := &MessageWriter{c: c, ctx: ctx, opcode: Opcode(typ), text: typ == Text}
+	c.mu.Lock()
+	c.openWriter = m
+	c.mu.Unlock()
+	return m, nil
 }
 
 // Write sends p as a fragment; an empty p sends nothing. A character of a text may
@@ -168,28 +185,27 @@ func (m *MessageWriter) Close() error {
 		return err
 	}
 	if err != nil {
-		m.abandon(err)
+		m.abandon()
 		return err
 	}
-	m.done(errWriterClosed)
+	m.done()
 	return nil
 }
 
 // Abort ends the connection with 1011 instead of ending the message, because the
 // rest of it is not to be had. The peer never takes what it got for a message.
 func (m *MessageWriter) Abort() error {
-	err := errors.New("websocket: message was aborted")
 	if m.failed() == errWriterClosed {
 		return errWriterClosed
 	}
-	m.abandon(err)
+	m.abandon()
 	return nil
 }
 
 // abandon gives up the message, and with it the connection.
-func (m *MessageWriter) abandon(err error) {
-	_ = m.c.Close(StatusInternalError, "") // err says what went wrong
-	m.done(err)
+func (m *MessageWriter) abandon() {
+	_ = m.c.Close(StatusInternalError, "") // what went wrong is known
+	m.done()
 }
 
 // failed is what has ended the message, nil if nothing has.
@@ -200,36 +216,51 @@ func (m *MessageWriter) failed() error {
 }
 
 // done lets the next message be sent, once.
-func (m *MessageWriter) done(err error) {
+func (m *MessageWriter) done() {
 	c := m.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if m.err == errWriterClosed {
-		return
-	}
 	m.err = errWriterClosed
-	c.sending.release()
+	if c.openWriter == m {
+		c.openWriter = nil
+		c.sending.release()
+	}
 }
 
-// fragment sends a fragment.
+// fragment sends a fragment. Of calls from several goroutines, those that come
+// after the last fragment, or after one that failed, get what those before came
+// to.
 func (m *MessageWriter) fragment(p []byte, fin bool) error {
 	c := m.c
 	if err := m.failed(); err != nil {
 		return err
 	}
-	err := c.lockFrame(m.ctx)
-	if err == nil {
-		if err = m.checkText(p, fin); err == nil {
-			err = m.writeFragment(p, fin)
-		}
-		c.unlockFrame()
+	if err := c.lockFrame(m.ctx); err != nil {
+		return m.wrote(err)
 	}
-	c.mu.Lock()
-	c.sent++
+	defer c.unlockFrame()
+	if err := m.failed(); err != nil { // another call's, while this one waited
+		return err
+	}
+	err := m.checkText(p, fin)
+	if err == nil {
+		err = m.writeFragment(p, fin)
+	}
+	if err == nil && fin {
+		_ = m.wrote(errWriterClosed)
+		return nil
+	}
+	return m.wrote(err)
+}
+
+// wrote takes note of what a fragment came to, and returns it.
+func (m *MessageWriter) wrote(err error) error {
+	m.c.mu.Lock()
+	defer m.c.mu.Unlock()
+	m.c.sent++
 	if m.err == nil {
 		m.err = err
 	}
-	c.mu.Unlock()
 	return err
 }
 

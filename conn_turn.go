@@ -98,6 +98,7 @@ func (c *Conn) wait(t *turn, ctx context.Context, over <-chan struct{}) error {
 	c.mu.Lock()
 	if err != nil {
 		t.leave(w)
+		c.freeReader()
 	}
 	return err
 }
@@ -113,6 +114,7 @@ func (c *Conn) takeTurn(t *turn, cut <-chan struct{}) bool {
 func (c *Conn) releaseTurn(t *turn) {
 	c.mu.Lock()
 	t.release()
+	c.freeReader()
 	c.mu.Unlock()
 }
 
@@ -162,6 +164,7 @@ func (c *Conn) lock(t *turn, ctx context.Context, may func() error) error {
 	}
 	if err := may(); err != nil {
 		t.release()
+		c.freeReader()
 		return err
 	}
 	return nil
@@ -180,9 +183,12 @@ func (c *Conn) mayRead() error {
 }
 
 // unlockRead gives back what a read has no more use for, and passes on the turn.
-func (c *Conn) unlockRead() {
+// It says whether Close or CloseNow was called meanwhile: then nothing is to be
+// delivered any more.
+func (c *Conn) unlockRead() (closed bool) {
 	c.r.rest()
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.readWatch != nil {
 		c.readWatch.active = false
 	}
@@ -190,13 +196,18 @@ func (c *Conn) unlockRead() {
 		c.readStopped = false
 		c.clearReadDeadline()
 	}
-	if c.cutOff {
-		c.mu.Unlock()
-		c.r.release()
-		c.mu.Lock()
-	}
 	c.reading.release()
-	c.mu.Unlock()
+	c.freeReader()
+	return c.cause == errClosed
+}
+
+// freeReader gives back all that reading has no more use for, once the connection
+// is cut off and nobody has the turn to read. Called with c.mu held, whenever one
+// of the two comes to be.
+func (c *Conn) freeReader() {
+	if c.cutOff && !c.reading.held {
+		c.r.release()
+	}
 }
 
 // lockMessage takes the turns for sending a message in one frame: both at once
@@ -281,8 +292,8 @@ func (c *Conn) waitSending(ctx context.Context) error {
 			err = errSendingTaken
 		}
 		c.mu.Lock()
-		if err == errSendingTaken && c.sent != before {
-			before = c.sent
+		if err == errSendingTaken && (c.sent != before || c.openWriter == nil || c.framing.held) {
+			before = c.sent // and WriteTimeout watches over a frame that is being written
 			continue
 		}
 		c.sending.leave(w)
@@ -319,7 +330,10 @@ func (c *Conn) mayWrite() error {
 	if err := c.errLocked(); err != nil {
 		return err
 	}
-	return c.broken
+	if c.broken != nil {
+		return fmt.Errorf("websocket: write: %w", c.broken)
+	}
+	return nil
 }
 
 func (c *Conn) unlockFrame() {
@@ -366,14 +380,13 @@ func (c *Conn) watchReads(ctx context.Context, done <-chan struct{}) {
 	c.mu.Unlock()
 	c.register(ctx, old, w, func() {
 		c.mu.Lock()
-		late := c.readWatch != w || !w.active
-		closes := false
-		if !late {
-			closes = !c.stopRead()
+		closes := c.readWatch == w && w.active && !c.stopRead()
+		if c.readWatch == w && !w.active {
+			c.readWatch = nil // the next read under ctx is told anew
 		}
 		c.mu.Unlock()
 		if closes {
-			_ = c.end(contextError("read from a stream without deadlines", ctx))
+			c.cut(contextError("read from a stream without deadlines", ctx))
 		}
 	})
 }
@@ -387,11 +400,13 @@ func (c *Conn) watchWrites(ctx context.Context, done <-chan struct{}) {
 	c.mu.Unlock()
 	c.register(ctx, old, w, func() {
 		c.mu.Lock()
-		late := c.writeWatch != w || !w.active
-		closes := !late && !c.w.interrupt()
+		closes := c.writeWatch == w && w.active && !c.w.interrupt()
+		if c.writeWatch == w && !w.active {
+			c.writeWatch = nil
+		}
 		c.mu.Unlock()
 		if closes {
-			_ = c.end(contextError("write to a stream without deadlines", ctx))
+			c.cut(contextError("write to a stream without deadlines", ctx))
 		}
 	})
 }

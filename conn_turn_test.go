@@ -1,8 +1,19 @@
 package websocket
 
-// Tests of contexts and turns that need no peer beyond an echo.
+// Contexts, turns, and the errors that calls get.
 
-import "testing"
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
 
 // A connection's own context is the natural one to read and write with, and the
 // one that Handle's request has.
@@ -24,4 +35,150 @@ func TestConnReadsAndWritesWithItsOwnContext(t *testing.T) {
 		}
 		p.want("the answer to the Close", closeFrame(StatusNormalClosure, ""))
 	})
+}
+
+// endsWhenAsked is a context that ends right after it was asked for the first time
+// whether it has, and lets everything happen that comes of it.
+type endsWhenAsked struct {
+	context.Context
+	cancel context.CancelFunc
+	asked  atomic.Bool
+}
+
+func (x *endsWhenAsked) Err() error {
+	if x.asked.Swap(true) {
+		return x.Context.Err()
+	}
+	x.cancel()
+	synctest.Wait()
+	return nil
+}
+
+func TestContextThatEndsWhileACallBeginsEndsTheCall(t *testing.T) {
+	bothSides(t, func(t *testing.T, c *Conn, p *peer) {
+		ctx, cancel := context.WithCancel(t.Context())
+		p.sends(text("one"))
+		if _, _, err := c.Read(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := c.Read(&endsWhenAsked{Context: ctx, cancel: cancel}); !errors.Is(err, context.Canceled) {
+			t.Errorf("Read got %v, want the context's error", err)
+		}
+		ctx, cancel = context.WithCancel(t.Context())
+		if err := c.Write(ctx, Text, nil); err != nil {
+			t.Fatal(err)
+		}
+		p.stopsListening()
+		begun := time.Now()
+		if err := c.Write(&endsWhenAsked{Context: ctx, cancel: cancel}, Text, nil); !errors.Is(err, context.Canceled) || time.Since(begun) > 0 {
+			t.Errorf("Write got %v after %v, want the context's error at once", err, time.Since(begun))
+		}
+	})
+}
+
+// withoutDeadlines is a stream that can't do more than it has to.
+type withoutDeadlines struct{ io.ReadWriteCloser }
+
+// bothSidesStream runs f with a server and with a client under test, each over a
+// stream without deadlines in a bubble of synctest.
+func bothSidesStream(t *testing.T, o *Options, f func(t *testing.T, c *Conn, p *peer)) {
+	t.Helper()
+	for _, client := range []bool{false, true} {
+		t.Run(side(client), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				near, far := net.Pipe()
+				p := newPeer(t, far, !client)
+				p.bubble, p.patience = true, time.Second
+				open := NewServerConn
+				if client {
+					open = NewClientConn
+				}
+				c := open(withoutDeadlines{near}, o)
+				t.Cleanup(func() { _ = c.CloseNow() })
+				f(t, c, p)
+			})
+		})
+	}
+}
+
+// wantTold checks that err is a cause and only it, and what the next call gets.
+func wantTold(t *testing.T, c *Conn, err, cause error) {
+	t.Helper()
+	if !errors.Is(err, cause) || errors.Is(err, net.ErrClosed) {
+		t.Errorf("got %v, want the cause %v, and only it", err, cause)
+	}
+	if err := c.Write(t.Context(), Text, nil); !errors.Is(err, cause) || !errors.Is(err, net.ErrClosed) {
+		t.Errorf("a later call got %v, want net.ErrClosed and the cause", err)
+	}
+}
+
+func TestContextEndsAStreamWithoutDeadlines(t *testing.T) {
+	bothSidesStream(t, quiet(), func(t *testing.T, c *Conn, p *peer) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, _, err := c.Read(ctx)
+		wantTold(t, c, err, context.DeadlineExceeded)
+	})
+	bothSidesStream(t, quiet(), func(t *testing.T, c *Conn, p *peer) {
+		p.stopsListening()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		wantTold(t, c, c.Write(ctx, Text, nil), context.DeadlineExceeded)
+	})
+}
+
+func TestWriteTimeoutOnAStreamWithoutDeadlines(t *testing.T) {
+	bothSidesStream(t, quiet(), func(t *testing.T, c *Conn, p *peer) {
+		p.stopsListening()
+		begun := time.Now()
+		err := c.Write(t.Context(), Binary, make([]byte, 1_000_000))
+		if d := time.Since(begun); d < 30*time.Second || d > 45*time.Second {
+			t.Errorf("Write took %v, want WriteTimeout", d)
+		}
+		wantTold(t, c, err, os.ErrDeadlineExceeded)
+	})
+}
+
+func TestWriteWaitsForAnotherThatMakesProgress(t *testing.T) {
+	for name, long := range map[string]func(c *Conn, p []byte) error{
+		"Write": func(c *Conn, p []byte) error { return c.Write(context.Background(), Binary, p) },
+		"MessageWriter": func(c *Conn, p []byte) error {
+			w, err := c.Writer(context.Background(), Binary)
+			if err != nil {
+				return err
+			}
+			if _, err := w.Write(p); err != nil {
+				return err
+			}
+			return w.Close()
+		},
+	} {
+		for _, client := range []bool{false, true} {
+			t.Run(name+" "+side(client), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					near, far := net.Pipe()
+					c := endpointOver(t, near, quiet(), client)
+					var slow sync.WaitGroup
+					defer slow.Wait()
+					defer far.Close()
+					results := make(chan error, 2)
+					go func() { results <- long(c, make([]byte, 200_000)) }()
+					synctest.Wait()
+					go func() { results <- c.Write(t.Context(), Text, []byte("behind it")) }()
+					slow.Go(func() {
+						for buf := make([]byte, 4<<10); ; time.Sleep(5 * time.Second) {
+							if _, err := far.Read(buf); err != nil {
+								return
+							}
+						}
+					})
+					for range 2 {
+						if err := <-results; err != nil {
+							t.Errorf("got %v, want both to be written: the peer takes octets all the time", err)
+						}
+					}
+				})
+			})
+		}
+	}
 }

@@ -149,9 +149,10 @@ func (r *reader) fill() error {
 	return nil
 }
 
-// await waits for octets where none are there.
+// await waits for octets where none are there and no message is open: of one that
+// is, nothing more may be to come.
 func (r *reader) await() (err error) {
-	if r.buf == nil && r.cutLen == 0 {
+	if r.buf == nil && r.cutLen == 0 && !r.seq.isOpen() {
 		r.buf, r.end, err = r.src.fill(0)
 	}
 	return err

@@ -37,6 +37,7 @@ type writer struct {
 	raw     rawWriter     // for writing without waiting
 	client  bool          // frames are masked
 	timeout time.Duration // longest that the peer may take nothing; 0: no limit
+	expiry  *time.Timer   // closes a stream without deadlines after timeout; nil: not needed
 
 	deadline time.Duration // that is set on conn, by monotonic; 0: none that counts
 	halted   atomic.Bool   // interrupt was called
@@ -234,13 +235,23 @@ func (w *writer) write(p []byte) (n int64, err error) {
 		if err := w.renew(); err != nil {
 			return n, err
 		}
-		some, err := w.stream.Write(p[:min(len(p), chunk)])
+		some, err := w.put(p[:min(len(p), chunk)])
 		n += int64(some)
 		p = p[some:]
 		if again := w.wrote(int64(some), err); !again && (err != nil || len(p) == 0) {
 			return n, err
 		}
 	}
+}
+
+// put is one Write of the stream.
+func (w *writer) put(p []byte) (int, error) {
+	if w.expiry == nil {
+		return w.stream.Write(p)
+	}
+	w.expiry.Reset(w.timeout)
+	defer w.expiry.Stop()
+	return w.stream.Write(p)
 }
 
 // wrote takes note of a write. It says whether to go on in spite of err: the

@@ -1,0 +1,214 @@
+package websocket
+
+// How a connection ends where something is in the way.
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// deafAndMute is a stream that neither reads nor writes, and of which Close ends
+// no call: standard input and output can be such.
+type deafAndMute struct{ closed chan struct{} }
+
+func (s *deafAndMute) Read([]byte) (int, error)  { return s.never() }
+func (s *deafAndMute) Write([]byte) (int, error) { return s.never() }
+func (s *deafAndMute) Close() error              { close(s.closed); return nil }
+
+func (s *deafAndMute) never() (int, error) {
+	<-s.closed
+	time.Sleep(time.Hour)
+	return 0, io.EOF
+}
+
+func TestCloseIsBoundedOverAStreamThatCloseDoesNotWake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := NewClientConn(&deafAndMute{make(chan struct{})}, nil)
+		go c.CloseRead()
+		synctest.Wait()
+		begun := time.Now()
+		results := make(chan error, 2)
+		for range 2 {
+			go func() { results <- c.Close(StatusNormalClosure, "") }()
+		}
+		for range 2 {
+			if err := <-results; !errors.Is(err, errCloseTimeout) {
+				t.Errorf("got %v, want that it took longer than CloseTimeout", err)
+			}
+		}
+		if d := time.Since(begun); d > 6*time.Second {
+			t.Errorf("Close took %v", d)
+		}
+		time.Sleep(3 * time.Hour)
+	})
+}
+
+func TestNothingIsDeliveredAfterClose(t *testing.T) {
+	bothSidesStream(t, quiet(), func(t *testing.T, c *Conn, p *peer) {
+		got := readAsync(t.Context(), c)
+		synctest.Wait()
+		closed := make(chan error, 1)
+		go func() { closed <- c.Close(StatusNormalClosure, "") }()
+		p.want("our Close", closeFrame(1000, ""))
+		p.sends(text("too late"), closeFrame(1000, ""))
+		if r := <-got; r.err != errClosed || r.data != nil {
+			t.Errorf("Read got %q, %v; want net.ErrClosed", r.data, r.err)
+		}
+		if err := <-closed; err != nil {
+			t.Errorf("Close got %v", err)
+		}
+	})
+	bothSidesStream(t, quiet(), func(t *testing.T, c *Conn, p *peer) {
+		p.sends(text("begun").more())
+		_, r, err := c.Reader(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b, err := io.ReadAll(io.LimitReader(r, 5)); err != nil || string(b) != "begun" {
+			t.Fatalf("got %q, %v", b, err)
+		}
+		got := make(chan error, 1)
+		go func() {
+			_, err := r.Read(make([]byte, 10))
+			got <- err
+		}()
+		synctest.Wait()
+		closed := make(chan error, 1)
+		go func() { closed <- c.Close(StatusNormalClosure, "") }()
+		p.want("our Close", closeFrame(1000, ""))
+		p.sends(cont("too late"), closeFrame(1000, ""))
+		if err := <-got; err != errClosed {
+			t.Errorf("MessageReader.Read got %v; want net.ErrClosed", err)
+		}
+		if err := <-closed; err != nil {
+			t.Errorf("Close got %v", err)
+		}
+	})
+}
+
+func TestCloseNowEndsAClosingWithoutATimeout(t *testing.T) {
+	bothSidesWith(t, &Options{KeepAlive: -1, CloseTimeout: -1, WriteTimeout: -1}, func(t *testing.T, c *Conn, p *peer) {
+		p.stopsListening()
+		p.sends(text("").rsv(2))
+		if _, _, err := c.Read(t.Context()); err != errReserved {
+			t.Fatalf("got %v", err)
+		}
+		time.Sleep(time.Hour)
+		if err := c.CloseNow(); err != nil {
+			t.Error(err)
+		}
+		if err := c.Close(StatusNormalClosure, ""); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Close got %v", err)
+		}
+	})
+}
+
+// failing is a stream whose writes fail.
+type failing struct{ net.Conn }
+
+func (failing) Write([]byte) (int, error) { return 0, errFull }
+
+func TestFailedWriteDoesNotWaitForTheStream(t *testing.T) {
+	for _, stream := range []func(net.Conn) io.ReadWriteCloser{
+		func(c net.Conn) io.ReadWriteCloser { return failing{c} },
+		func(c net.Conn) io.ReadWriteCloser { return withoutDeadlines{failing{c}} },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			near, far := net.Pipe()
+			defer far.Close()
+			c := NewServerConn(stream(near), quiet())
+			defer c.CloseNow()
+			begun := time.Now()
+			if err := c.Write(t.Context(), Text, nil); !errors.Is(err, errFull) {
+				t.Errorf("got %v", err)
+			}
+			if d := time.Since(begun); d > time.Second {
+				t.Errorf("Write took %v", d)
+			}
+		})
+	}
+}
+
+func TestFailedWriteFindsTheCloseBehindWhatWasRead(t *testing.T) {
+	bothSidesTCP(t, quiet(), func(t *testing.T, c *Conn, p *peer) {
+		p.sends(text("read before"))
+		if _, _, err := c.Read(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		p.sends(closeFrame(4999, "gone"))
+		p.hangsUp()
+		var err error
+		for err == nil {
+			err = c.Write(t.Context(), Binary, make([]byte, 100_000))
+		}
+		if CloseStatus(err) != 4999 || errors.Is(err, net.ErrClosed) {
+			t.Errorf("got %v, want the Close frame that waited to be read, and only it", err)
+		}
+		if _, _, err := c.Read(t.Context()); CloseStatus(err) != 4999 || !errors.Is(err, net.ErrClosed) {
+			t.Errorf("a later call got %v, want net.ErrClosed and the cause", err)
+		}
+	})
+}
+
+func TestNextCallGetsTheCauseThatNoCallHasMet(t *testing.T) {
+	bothSides(t, func(t *testing.T, c *Conn, p *peer) {
+		c.CloseRead()
+		p.sends(closeFrame(4321, ""))
+		<-c.Context().Done()
+		_, _, err := c.Read(t.Context())
+		var closed *CloseError
+		if !errors.As(err, &closed) {
+			t.Fatalf("got %v", err)
+		}
+		wantTold(t, c, err, closed)
+	})
+	bothSides(t, func(t *testing.T, c *Conn, p *peer) { // what Send has queued is written by nobody's call
+		p.stopsListening()
+		m, err := Prepare(Text, []byte("queued"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Send(m); err != nil {
+			t.Fatal(err)
+		}
+		<-c.Context().Done()
+		_, _, err = c.Read(t.Context())
+		wantTold(t, c, err, os.ErrDeadlineExceeded)
+	})
+	bothSides(t, func(t *testing.T, c *Conn, p *peer) { // and so is a Pong
+		p.stopsListening()
+		got := readAsync(t.Context(), c)
+		p.sends(ping("there?"))
+		wantTold(t, c, (<-got).err, os.ErrDeadlineExceeded)
+	})
+	for _, overStream := range []bool{false, true} {
+		run := bothSidesWith
+		if overStream {
+			run = bothSidesStream
+		}
+		run(t, nil, func(t *testing.T, c *Conn, p *peer) {
+			_, _, err := c.Read(t.Context())
+			wantTold(t, c, err, errSilent)
+		})
+	}
+}
+
+func TestDiscardedReadLeavesItsBufferAsItWas(t *testing.T) {
+	bothSides(t, func(t *testing.T, c *Conn, p *peer) {
+		b := []byte("mine")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		p.sends(text("half").more())
+		_, got, err := c.ReadAppend(ctx, b)
+		if !errors.Is(err, context.DeadlineExceeded) || !bytes.Equal(got, b) {
+			t.Errorf("got %q, %v", got, err)
+		}
+	})
+}

@@ -1,0 +1,99 @@
+package websocket
+
+// Pings, Pongs and keepalive where they meet something else.
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestPongThatWasNotAskedForAnswersNoPing(t *testing.T) {
+	bothSides(t, func(t *testing.T, c *Conn, p *peer) {
+		c.CloseRead()
+		result := make(chan error, 1)
+		go func() {
+			_, err := c.Ping(t.Context())
+			result <- err
+		}()
+		f, err := p.next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, payload := range []string{"", "unasked", strings.Repeat("\xff", 8), string(binary.BigEndian.AppendUint64(nil, 2)), strings.Repeat("\x00", 8)} {
+			p.sends(pong(payload))
+			synctest.Wait()
+			select {
+			case err := <-result:
+				t.Fatalf("a Pong with %q answered: %v", payload, err)
+			default:
+			}
+		}
+		p.sends(pong(string(f.payload)))
+		if err := <-result; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestKeepAliveSurvivesAFloodThatIsNotAnswered(t *testing.T) {
+	bothSidesWith(t, nil, func(t *testing.T, c *Conn, p *peer) {
+		got := readAsync(t.Context(), c)
+		p.stopsListening()
+		for i := range 1000 {
+			p.sends(ping(fmt.Sprintf("%0125d", i)))
+		}
+		time.Sleep(30*time.Second + time.Millisecond) // keepalive asks, but can't
+		last := strings.Repeat("last ", 25)
+		p.sends(ping(last))
+		synctest.Wait()
+		if n := cap(c.ping.owed); n > 2*owedLimit {
+			t.Errorf("%d octets are kept for Pongs", n)
+		}
+		p.listens()
+		var asked, answered bool
+		for !asked || !answered {
+			f, err := p.next()
+			if err != nil {
+				t.Fatalf("%s: the Ping of keepalive came: %t, the Pong to the last Ping came: %t", endOf(err), asked, answered)
+			}
+			asked = asked || f.Opcode == OpPing
+			answered = answered || f.Opcode == OpPong && string(f.payload) == last
+		}
+		begun := time.Now()
+		if err := (<-got).err; !errors.Is(err, errSilent) {
+			t.Errorf("Read got %v, want that the peer is silent", err)
+		}
+		if d := time.Since(begun); d > time.Minute {
+			t.Errorf("it took %v to find the peer silent", d)
+		}
+	})
+}
+
+func TestKeepAliveLooksBeforeItFailsTheConnection(t *testing.T) {
+	o := &Options{KeepAlive: 100 * time.Millisecond, PongTimeout: 100 * time.Millisecond}
+	bothSidesTCP(t, o, func(t *testing.T, c *Conn, p *peer) {
+		p.sends(text("one"))
+		if _, _, err := c.Read(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		got := readAsync(ctx, c)
+		f, err := p.next()
+		if err != nil || f.Opcode != OpPing {
+			t.Fatalf("got %v, %v, want the Ping of keepalive", f, err)
+		}
+		cancel()
+		<-got
+		p.sends(pong(string(f.payload)), text("two"))
+		time.Sleep(300 * time.Millisecond) // nobody reads, for longer than PongTimeout
+		if _, data, err := c.Read(t.Context()); err != nil || string(data) != "two" {
+			t.Errorf("got %q, %v, want what has waited to be read", data, err)
+		}
+	})
+}

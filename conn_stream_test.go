@@ -1,0 +1,188 @@
+package websocket
+
+// MessageReader and MessageWriter in the hands of several goroutines, and out of
+// order.
+
+import (
+	"context"
+	"io"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// whileFraming runs f while a frame is being written that the peer does not take,
+// and then lets it go.
+func whileFraming(t *testing.T, c *Conn, p *peer, f func()) {
+	t.Helper()
+	p.stopsListening()
+	ctx, cancel := context.WithCancel(t.Context())
+	pinged := make(chan struct{})
+	go func() {
+		_, _ = c.Ping(ctx)
+		close(pinged)
+	}()
+	synctest.Wait()
+	f()
+	p.listens()
+	if f, err := p.next(); err != nil || f.Opcode != OpPing {
+		t.Fatalf("got %v, %v, want the Ping", f, err)
+	}
+	cancel()
+	<-pinged
+}
+
+func TestMessageEndsOnceWhoeverWrites(t *testing.T) {
+	for name, row := range map[string]struct {
+		calls []func(w *MessageWriter) error
+		want  []error
+		wire  []frame
+	}{
+		"Close, Close": {
+			[]func(w *MessageWriter) error{(*MessageWriter).Close, (*MessageWriter).Close},
+			[]error{nil, errWriterClosed},
+			[]frame{cont("")},
+		},
+		"Close, Write": {
+			[]func(w *MessageWriter) error{(*MessageWriter).Close, write("late")},
+			[]error{nil, errWriterClosed},
+			[]frame{cont("")},
+		},
+		"bad Write, Close": {
+			[]func(w *MessageWriter) error{write("\xff"), (*MessageWriter).Close},
+			[]error{errNotUTF8, errNotUTF8},
+			[]frame{closeFrame(StatusInternalError, "")},
+		},
+		"bad Write, Write": {
+			[]func(w *MessageWriter) error{write("\xff"), write("good")},
+			[]error{errNotUTF8, errNotUTF8},
+			nil,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bothSides(t, func(t *testing.T, c *Conn, p *peer) {
+				w, err := c.Writer(t.Context(), Text)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := write("begun")(w); err != nil {
+					t.Fatal(err)
+				}
+				p.want("the start", text("begun").more())
+				results := make([]chan error, len(row.calls))
+				whileFraming(t, c, p, func() {
+					for i, call := range row.calls {
+						results[i] = make(chan error, 1)
+						go func() { results[i] <- call(w) }()
+						synctest.Wait()
+					}
+				})
+				p.want("what the calls sent", row.wire...)
+				p.sends(closeFrame(StatusInternalError, ""))
+				for i, want := range row.want {
+					if err := <-results[i]; err != want {
+						t.Errorf("call %d got %v, want %v", i, err, want)
+					}
+				}
+				p.wantIdleOrEnd("nothing else")
+			})
+		})
+	}
+}
+
+func write(s string) func(w *MessageWriter) error {
+	return func(w *MessageWriter) error {
+		_, err := w.Write([]byte(s))
+		return err
+	}
+}
+
+// wantIdleOrEnd wants no frame to come now.
+func (p *peer) wantIdleOrEnd(why string) {
+	p.t.Helper()
+	synctest.Wait()
+	if f, err := p.take(); err == nil {
+		p.t.Errorf("%s\n got: %s", why, f)
+	}
+}
+
+func TestMessageReaderAtItsEndDoesNotWaitForOthers(t *testing.T) {
+	bothSides(t, func(t *testing.T, c *Conn, p *peer) {
+		p.sends(text("whole"))
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		_, r, err := c.Reader(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b, err := io.ReadAll(r); err != nil || string(b) != "whole" {
+			t.Fatalf("got %q, %v", b, err)
+		}
+		next := readAsync(t.Context(), c)
+		synctest.Wait()
+		for range 2 {
+			begun := time.Now()
+			if n, err := r.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+				t.Errorf("got %d, %v, want io.EOF", n, err)
+			}
+			if err := r.Discard(); err != nil {
+				t.Error(err)
+			}
+			if time.Since(begun) > 0 {
+				t.Error("it waited for a Read of another")
+			}
+			cancel()
+		}
+		p.sends(text("next"))
+		if r := <-next; r.err != nil || string(r.data) != "next" {
+			t.Errorf("got %q, %v", r.data, r.err)
+		}
+	})
+}
+
+func TestMessageReaderWithAnEndedContextReturnsAtOnce(t *testing.T) {
+	bothSides(t, func(t *testing.T, c *Conn, p *peer) {
+		p.sends(text("a").more())
+		ctx, cancel := context.WithCancel(t.Context())
+		_, r, err := c.Reader(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		other := readAsync(t.Context(), c) // takes the message over
+		synctest.Wait()
+		cancel()
+		begun := time.Now()
+		if _, err := r.Read(make([]byte, 1)); err == nil || time.Since(begun) > 0 {
+			t.Errorf("got %v after %v, want the context's error at once", err, time.Since(begun))
+		}
+		p.sends(cont("b"))
+		if got := <-other; string(got.data) != "ab" {
+			t.Errorf("got %q, %v", got.data, got.err)
+		}
+		if _, err := r.Read(make([]byte, 1)); err == nil || err == io.EOF {
+			t.Errorf("got %v, want an error that is not the end of the message", err)
+		}
+	})
+}
+
+func TestMessageThatIsOpenNeedsNoFurtherOctet(t *testing.T) {
+	for _, payload := range []string{"", "x"} {
+		bothSides(t, func(t *testing.T, c *Conn, p *peer) {
+			p.sends(text(payload))
+			for range 3 {
+				begun := time.Now()
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				typ, _, err := c.Reader(ctx)
+				cancel()
+				if typ != Text || err != nil || time.Since(begun) > 0 {
+					t.Fatalf("Reader got %v, %v after %v", typ, err, time.Since(begun))
+				}
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			if _, data, err := c.Read(ctx); err != nil || string(data) != payload {
+				t.Errorf("Read got %q, %v, want %q: the whole message has arrived", data, err, payload)
+			}
+		})
+	}
+}
