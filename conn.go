@@ -65,11 +65,11 @@ type Conn struct {
 
 	ping pingState // guarded by mu
 
-	queue        queue     // guarded by mu
-	draining     bool      // a goroutine is there that drains queue; guarded by mu
-	queueWriting bool      // the frames being written are of queue; guarded by mu
-	deflater     *deflater // made on first use; guarded by framing
-	fragmenting  bool      // a MessageWriter has begun a message; guarded by framing
+	queue        queue      // guarded by mu
+	drains       drainState // of queue; guarded by mu
+	queueWriting bool       // the frames being written are of queue; guarded by mu
+	deflater     *deflater  // made on first use; guarded by framing
+	fragmenting  bool       // a MessageWriter has begun a message; guarded by framing
 
 	eventMode bool        // messages go to a function; constant once others know of c
 	calling   atomic.Bool // the function runs

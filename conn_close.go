@@ -260,10 +260,14 @@ func (c *Conn) flushQueue() error {
 	messages := c.queue.take()
 	lost := c.cause != errClosed || c.fragmenting
 	c.mu.Unlock()
-	if lost {
-		return nil
+	var err error
+	if !lost {
+		err = c.writeQueued(messages)
 	}
-	return c.writeQueued(messages)
+	c.mu.Lock()
+	c.queue.done(messages)
+	c.mu.Unlock()
+	return err
 }
 
 // answerAtOnce writes the Close frame where that needs no waiting. Where it got
@@ -431,6 +435,7 @@ func (c *Conn) cut(cause error) {
 		return
 	}
 	c.cutOff = true
+	c.queue.drop()
 	cl := c.closing
 	switch {
 	case c.cause == nil:

@@ -23,6 +23,11 @@ func (c *Conn) Send(p *Prepared) error {
 	if err := c.mayWrite(); err != nil {
 		return err
 	}
+	return c.enqueue(p)
+}
+
+// enqueue queues p. Called with c.mu held, where something can be written.
+func (c *Conn) enqueue(p *Prepared) error {
 	if !c.queue.put(p, c.limits.sendLimit) {
 		return ErrQueueFull
 	}
@@ -38,13 +43,29 @@ func (c *Conn) BufferedAmount() int64 {
 	return c.queue.octets
 }
 
-// startDrain lines up for sending, before the caller does anything else, and
-// starts the goroutine that drains the queue. Called with c.mu held.
+// drainState says who will write what is queued.
+type drainState uint8
+
+const (
+	drainNone   drainState = iota // nobody: nothing is queued
+	drainWaits                    // a goroutine that waits for its turn to send, or is about to take what is queued
+	drainWrites                   // nobody yet: a drain has taken what was queued, and writes
+	drainGoesOn                   // the drain that writes
+)
+
+// startDrain sees to it that what is queued will be written, before anything that
+// the caller may do next. A drain goes on where nobody waits for its turn; else a
+// new one lines up, so that a Write never waits for messages queued after it for
+// longer than it takes to write once. Called with c.mu held.
 func (c *Conn) startDrain() {
-	if c.draining {
+	switch {
+	case c.drains == drainWaits || c.drains == drainGoesOn:
+		return
+	case c.drains == drainWrites && c.sending.first == nil:
+		c.drains = drainGoesOn
 		return
 	}
-	c.draining = true
+	c.drains = drainWaits
 	var turn *waiter
 	if c.sending.held {
 		turn = c.sending.queue()
@@ -53,42 +74,69 @@ func (c *Conn) startDrain() {
 	go c.drainQueue(turn, c.over())
 }
 
-// drainQueue writes what is queued until nothing is, with the sending turn.
+// drainQueue writes what is queued, in its turn.
 func (c *Conn) drainQueue(turn *waiter, over <-chan struct{}) {
 	if turn != nil {
 		select {
 		case <-turn.ready:
 		case <-over:
 			c.mu.Lock()
+			c.drains = drainNone
 			c.sending.leave(turn)
-			c.draining = false
 			c.mu.Unlock()
 			return
 		}
 	}
-	for c.ended() == nil && c.lockFrame(context.Background()) == nil {
-		c.mu.Lock()
-		messages := c.queue.take()
-		c.queueWriting = true
-		c.mu.Unlock()
-		_ = c.writeQueued(messages) // later calls report it
-		c.unlockFrame()
-		c.mu.Lock()
-		c.queueWriting = false
-		c.queue.done(messages)
-		empty := len(c.queue.messages) == 0
-		c.mu.Unlock()
-		if empty {
-			break
-		}
+	for c.drainOnce(over) {
 	}
+}
+
+// drainOnce writes all that is queued and says whether to go on; if not, the turn
+// was passed on.
+func (c *Conn) drainOnce(over <-chan struct{}) (more bool) {
 	c.mu.Lock()
-	c.draining = false
-	if len(c.queue.messages) > 0 && c.cause == nil {
-		c.startDrain()
+	defer c.mu.Unlock()
+	if c.wait(&c.framing, context.Background(), over) != nil {
+		c.drains = drainNone
+		c.sending.release()
+		return false
+	}
+	if messages := c.takeQueued(); len(messages) > 0 {
+		c.mu.Unlock()
+		if err := c.writeQueued(messages); err != nil {
+			_ = c.writeLost(err) // later calls report it
+		}
+		c.mu.Lock()
+		c.queue.done(messages)
+	}
+	c.queueWriting = false // with the turn, so that nobody else's writing is interrupted
+	c.releaseFrame()
+	if c.drains == drainGoesOn {
+		return true
+	}
+	if c.drains == drainWrites {
+		c.drains = drainNone
 	}
 	c.sending.release()
+	return false
+}
+
+// takeQueued takes what is queued, to write it. What was held back goes before,
+// and must not be cut short. Called, and returns, with c.mu held and the framing
+// turn taken.
+func (c *Conn) takeQueued() []*Prepared {
 	c.mu.Unlock()
+	_, err := c.w.flush()
+	if err != nil {
+		c.writeLost(err)
+	}
+	c.mu.Lock()
+	c.drains = drainNone
+	if c.cause != nil || c.broken != nil {
+		return nil
+	}
+	c.drains, c.queueWriting = drainWrites, true
+	return c.queue.take()
 }
 
 // batch is what writing queued messages needs, pooled.
@@ -100,6 +148,17 @@ type batch struct {
 
 var batches = sync.Pool{New: func() any { return new(batch) }}
 
+// maxPooledBatch is how many octets a batch may have that is kept for others.
+const maxPooledBatch = 1 << 20
+
+func (b *batch) free() {
+	clear(b.frames)
+	b.frames, b.bufs, b.octets = b.frames[:0], nil, b.octets[:0]
+	if cap(b.octets) <= maxPooledBatch {
+		batches.Put(b)
+	}
+}
+
 // writeQueued writes messages, with the turns for sending and framing taken: in
 // one system call where they can go as they are.
 func (c *Conn) writeQueued(messages []*Prepared) error {
@@ -107,11 +166,7 @@ func (c *Conn) writeQueued(messages []*Prepared) error {
 		return nil
 	}
 	b := batches.Get().(*batch)
-	defer func() {
-		clear(b.frames)
-		b.frames, b.octets = b.frames[:0], b.octets[:0]
-		batches.Put(b)
-	}()
+	defer b.free()
 	if !c.standsAlone() || !c.w.raw.isRaw() {
 		return c.writeCopied(b, messages)
 	}
@@ -119,12 +174,15 @@ func (c *Conn) writeQueued(messages []*Prepared) error {
 		b.frames = append(b.frames, p.frame(c.r.deflate))
 	}
 	b.bufs = b.frames
-	n, err := c.w.buffers(&b.bufs)
-	b.bufs = nil
+	_, err := c.w.buffers(&b.bufs)
 	if err == nil {
 		return nil
 	}
-	return c.queueFailed(b.frames, n, err)
+	var rest []byte // of the frame in progress
+	if at := len(messages) - len(b.bufs); len(b.bufs) > 0 && len(b.bufs[0]) < len(messages[at].frame(c.r.deflate)) {
+		rest = b.bufs[0]
+	}
+	return c.queueFailed(rest, err)
 }
 
 // standsAlone says whether a Prepared can go to the peer as it is: no masks, and
@@ -145,7 +203,10 @@ func (c *Conn) writeCopied(b *batch, messages []*Prepared) error {
 		b.octets = c.w.appendFrame(b.octets[:0], &h, payload.octets)
 		payload.free()
 		if n, err := c.w.write(b.octets); err != nil {
-			return c.queueFailed([][]byte{b.octets}, n, err)
+			if n == 0 {
+				n = int64(len(b.octets)) // it is not in progress
+			}
+			return c.queueFailed(b.octets[n:], err)
 		}
 	}
 	return nil
@@ -159,36 +220,32 @@ func (c *Conn) isDropped() bool {
 }
 
 // queueFailed is what an error of the writer comes to. Where a slow consumer is
-// being dropped, only the frame in progress is finished, for the Close frame has
-// to follow it.
-func (c *Conn) queueFailed(frames [][]byte, n int64, err error) error {
+// being dropped, that is the end of the frame in progress, of which rest is not out
+// yet, for the Close frame has to follow it.
+func (c *Conn) queueFailed(rest []byte, err error) error {
 	if !c.w.halted.Load() || !errors.Is(err, os.ErrDeadlineExceeded) {
-		return c.writeLost(err)
+		return err
 	}
 	c.w.resume()
-	for i, f := range frames {
-		if size := int64(len(f)); n >= size {
-			n -= size
-			continue
-		}
-		if n == 0 && i > 0 {
-			return nil
-		}
-		if _, err := c.w.write(f[n:]); err != nil {
-			return c.writeLost(err)
-		}
+	if len(rest) == 0 {
 		return nil
 	}
-	return nil
+	_, err = c.w.write(rest)
+	return err
 }
 
 // sendAtOnce sends p without waiting and, if the peer takes it, without a
-// goroutine; else it queues it.
+// goroutine; else it queues it. The error is ErrQueueFull; a connection that is
+// over is told to those who read or write it.
 func (c *Conn) sendAtOnce(p *Prepared) error {
 	c.mu.Lock()
-	if !c.w.raw.isRaw() || !c.standsAlone() || c.sending.held || c.framing.held || c.mayWrite() != nil {
+	if c.cause != nil || c.broken != nil {
 		c.mu.Unlock()
-		return c.Send(p)
+		return nil
+	}
+	if !c.w.raw.isRaw() || !c.standsAlone() || c.sending.held || c.framing.held {
+		defer c.mu.Unlock()
+		return c.enqueue(p)
 	}
 	c.sending.held, c.framing.held = true, true
 	c.mu.Unlock()
@@ -199,39 +256,53 @@ func (c *Conn) sendAtOnce(p *Prepared) error {
 		return nil
 	}
 	c.mu.Lock()
-	c.queueWriting = true
 	c.queue.octets += int64(len(frame) - n)
 	c.mu.Unlock()
-	go c.finishFrame(frame[n:], err)
+	go c.finishFrame(frame, n, err)
 	return nil
 }
 
-// finishFrame writes the rest of a frame of which the peer did not take all.
-func (c *Conn) finishFrame(rest []byte, err error) {
-	var n int64
+// finishFrame writes the rest of a frame of which the peer has taken n octets.
+func (c *Conn) finishFrame(frame []byte, n int, err error) {
+	rest := frame[n:]
 	if err == nil {
-		n, err = c.w.write(rest)
+		_, err = c.w.flush() // before queueWriting, as in drainOnce
+	}
+	c.mu.Lock()
+	if c.cause != nil && n == 0 {
+		rest = nil
+	}
+	c.queueWriting = true
+	c.mu.Unlock()
+	if err == nil && len(rest) > 0 {
+		var some int64
+		if some, err = c.w.write(rest); err != nil {
+			err = c.queueFailed(rest[some:], err)
+		}
 	}
 	if err != nil {
-		_ = c.queueFailed([][]byte{rest}, n, err) // later calls report it
+		c.writeLost(err)
 	}
 	c.mu.Lock()
 	c.queueWriting = false
-	c.queue.octets -= int64(len(rest))
+	c.queue.octets -= int64(len(frame) - n)
+	c.releaseFrame()
+	c.sending.release()
 	c.mu.Unlock()
-	c.unlockMessage()
 }
 
 // flushHeld writes the frames that event mode has held back.
-func (c *Conn) flushHeld() error {
-	if err := c.lockFrame(context.Background()); err != nil {
-		return err
+func (c *Conn) flushHeld() {
+	c.mu.Lock()
+	err := c.wait(&c.framing, context.Background(), c.over())
+	c.mu.Unlock()
+	if err != nil {
+		return // sendClose writes them, if they can be written
 	}
 	defer c.unlockFrame()
 	if _, err := c.w.flush(); err != nil {
-		return c.writeFailed(context.Background(), true, err)
+		c.writeLost(err)
 	}
-	return nil
 }
 
 // dropSlow ends a connection whose peer does not keep up: what is queued is

@@ -250,9 +250,7 @@ func (e *eventConn) readAll() error {
 		e.drop()
 		if !more {
 			holding = false
-			if lost := e.flush(); err == nil {
-				err = lost
-			}
+			e.flush()
 		}
 		if err == nil && (e.waits || e.state.Load() == eventAgain) {
 			err = c.ended() // nothing is delivered after a Close
@@ -297,11 +295,10 @@ func (e *eventConn) drop() {
 }
 
 // flush writes what is held back.
-func (e *eventConn) flush() error {
-	if !e.c.w.holds.Load() {
-		return nil
+func (e *eventConn) flush() {
+	if e.c.w.holds.Load() {
+		e.c.flushHeld()
 	}
-	return e.c.flushHeld()
 }
 
 // hold sees to it that what e holds back leaves in heldTime, also where Message
@@ -323,7 +320,7 @@ func (l *eventLoop) flushHolders() {
 	l.mu.Unlock()
 	for _, e := range holders {
 		if e.c.w.holds.Load() {
-			go func() { _ = e.flush() }() // later calls report it
+			go e.flush()
 		}
 	}
 }

@@ -1,0 +1,499 @@
+package websocket
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// This file holds what Prepare, Send and the queue of a connection promise.
+
+// prepared is Prepare of what can be sent.
+func prepared(t testing.TB, typ MessageType, data string) *Prepared {
+	t.Helper()
+	p, err := Prepare(typ, []byte(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// stalled is a server under test over TCP whose peer reads nothing, and whose
+// queue waits behind a message that the socket did not take whole.
+func stalled(t *testing.T, o *Options) (*Conn, *peer, frame) {
+	t.Helper()
+	c, p := overTCP(t, o, false)
+	p.stopsListening()
+	first := binaryOf(strings.Repeat("first", 8<<20/5))
+	if err := c.Send(prepared(t, Binary, string(first.payload))); err != nil {
+		t.Fatal(err)
+	}
+	within(t, "the socket takes what it can and the writer waits", func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.queueWriting
+	})
+	return c, p, first
+}
+
+// within waits until something is so.
+func within(t testing.TB, what string, isSo func() bool) {
+	t.Helper()
+	for begun := time.Now(); !isSo(); time.Sleep(time.Millisecond) {
+		if time.Since(begun) > 20*time.Second {
+			t.Fatalf("waited 20 s until %s", what)
+		}
+	}
+}
+
+func TestQueueIsBounded(t *testing.T) {
+	five := prepared(t, Text, "12345") // 7 octets with its header
+	var q queue
+	for i, row := range []struct {
+		limit int64
+		want  bool
+	}{{6, false}, {7, true}, {13, false}, {14, true}, {21, true}, {21, false}} {
+		before := q.octets
+		if got := q.put(five, row.limit); got != row.want {
+			t.Errorf("row %d: put to a queue of %d octets of at most %d: %t", i, before, row.limit, got)
+		}
+	}
+	taken := q.take()
+	if len(taken) != 3 || q.octets != 21 || q.put(five, 21) {
+		t.Errorf("%d messages were taken, %d octets count; want that they count until they are done", len(taken), q.octets)
+	}
+	q.done(taken[:2])
+	if q.octets != 7 || !q.put(five, 14) {
+		t.Errorf("%d octets count; want those of one message", q.octets)
+	}
+	q.drop()
+	if q.octets != 7 || len(q.take()) != 0 {
+		t.Errorf("%d octets count after drop; want those that were taken", q.octets)
+	}
+}
+
+func TestPrepareRefusesWhatCantBeSent(t *testing.T) {
+	if _, err := Prepare(Text, []byte("\xff")); err != errNotUTF8 {
+		t.Errorf("text that is not UTF-8: %v", err)
+	}
+	for _, typ := range []MessageType{0, MessageType(OpClose), MessageType(OpPing)} {
+		if _, err := Prepare(typ, nil); err != errMessageType {
+			t.Errorf("type %d: %v", typ, err)
+		}
+	}
+	data := []byte("abc")
+	p, err := Prepare(Binary, data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[0] = 'x'
+	if string(p.payload) != "abc" {
+		t.Error("the message changes with the caller's slice")
+	}
+}
+
+func TestPreparedIsFramedOnce(t *testing.T) {
+	p := prepared(t, Binary, strings.Repeat("x", 1000))
+	if &p.frame(nil)[0] != &p.frame(nil)[0] || &p.payload[0] != &p.frame(nil)[4] {
+		t.Error("the frame, or its payload, exists more than once")
+	}
+	if n := testing.AllocsPerRun(10, func() { p.frame(nil) }); n != 0 {
+		t.Errorf("%v allocations for each connection", n)
+	}
+}
+
+func TestPreparedIsCompressedOnceForMany(t *testing.T) {
+	p := prepared(t, Text, strings.Repeat("the same words ", 1000))
+	params := &deflateParams{sendBits: 15, receiveBits: 15, level: 1, threshold: 100}
+	frames := make([][]byte, 20)
+	var all sync.WaitGroup
+	for i := range frames {
+		all.Go(func() { frames[i] = p.frame(params) })
+	}
+	all.Wait()
+	for _, f := range frames {
+		if &f[0] != &frames[0][0] {
+			t.Fatal("compressed more than once")
+		}
+	}
+}
+
+func TestSendKeepsOrder(t *testing.T) {
+	bothSides(t, func(t *testing.T, c *Conn, p *peer) {
+		p.stopsListening()
+		p.writes(nil)
+		var want []frame
+		for i := range 100 {
+			s := fmt.Sprint(i)
+			want = append(want, text(s))
+			if err := c.Send(prepared(t, Text, s)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		written := make(chan error, 1)
+		go func() { written <- c.Write(t.Context(), Binary, []byte("last")) }()
+		synctest.Wait()
+		select {
+		case err := <-written:
+			t.Fatalf("Write did not wait for what was queued before: %v", err)
+		default:
+		}
+		p.listens()
+		p.want("what was queued, in order, then what was written", append(want, binaryOf("last"))...)
+		if err := <-written; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestSendAndWriteOfManyKeepEachOnesOrder(t *testing.T) {
+	const senders, each = 8, 60
+	c, p := overTCP(t, quiet(), false)
+	var all sync.WaitGroup
+	for s := range senders {
+		all.Go(func() {
+			for i := range each {
+				msg := fmt.Sprintf("%d %d", s, i)
+				err := error(nil)
+				if i%3 == 2 {
+					err = c.Write(t.Context(), Text, []byte(msg))
+				} else {
+					err = c.Send(prepared(t, Text, msg))
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	var next [senders]int
+	for range senders * each {
+		f, err := p.next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var s, i int
+		if _, err := fmt.Sscan(string(f.payload), &s, &i); err != nil || next[s] != i {
+			t.Fatalf("got %s, want message %d of that sender", f, next[s])
+		}
+		next[s]++
+	}
+	all.Wait()
+}
+
+func TestSendLimit(t *testing.T) {
+	o := &Options{KeepAlive: -1, SendLimit: 100}
+	bothSidesWith(t, o, func(t *testing.T, c *Conn, p *peer) {
+		p.stopsListening()
+		twenty := prepared(t, Binary, strings.Repeat("x", 18))
+		for i := range 5 {
+			if err := c.Send(twenty); err != nil {
+				t.Fatalf("message %d: %v", i, err)
+			}
+		}
+		if err := c.Send(twenty); err != ErrQueueFull {
+			t.Errorf("over the limit: %v, want ErrQueueFull", err)
+		}
+		synctest.Wait() // the drain holds what it has taken: that counts as well
+		if err := c.Send(prepared(t, Binary, "")); err != ErrQueueFull || c.BufferedAmount() != 100 {
+			t.Errorf("got %v with %d octets, want ErrQueueFull with 100", err, c.BufferedAmount())
+		}
+		p.listens()
+		for range 5 {
+			p.want("what was queued", binaryOf(string(twenty.payload)))
+		}
+		synctest.Wait()
+		if n := c.BufferedAmount(); n != 0 {
+			t.Errorf("%d octets are buffered after all was taken", n)
+		}
+		if err := c.Send(twenty); err != nil {
+			t.Errorf("Send after ErrQueueFull: %v", err)
+		}
+		p.want("a connection that was full goes on", binaryOf(string(twenty.payload)))
+	})
+}
+
+func TestMessageOverSendLimitIsNeverQueued(t *testing.T) {
+	o := &Options{KeepAlive: -1, SendLimit: 10}
+	bothSidesWith(t, o, func(t *testing.T, c *Conn, p *peer) {
+		if err := c.Send(prepared(t, Binary, "123456789")); err != ErrQueueFull {
+			t.Errorf("11 octets of at most 10: %v", err)
+		}
+		if err := c.Send(prepared(t, Binary, "12345678")); err != nil {
+			t.Errorf("10 octets of at most 10: %v", err)
+		}
+		p.want("what fits", binaryOf("12345678"))
+	})
+}
+
+func TestQueueWithoutLimit(t *testing.T) {
+	o := &Options{KeepAlive: -1, SendLimit: -1}
+	bothSidesWith(t, o, func(t *testing.T, c *Conn, p *peer) {
+		p.stopsListening()
+		for range 5 {
+			if err := c.Send(prepared(t, Binary, strings.Repeat("x", 1<<20))); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+func TestNoGoroutineWhereNothingIsQueued(t *testing.T) {
+	c, p := overTCP(t, quiet(), false)
+	if err := c.Send(prepared(t, Text, "one")); err != nil {
+		t.Fatal(err)
+	}
+	p.want("the message", text("one"))
+	within(t, "the drain has ended", func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.drains == drainNone && !c.sending.held && !c.framing.held
+	})
+	within(t, "its goroutine is gone", func() bool { return !strings.Contains(goroutinesOfPackage(), "drainQueue") })
+}
+
+func TestWhatIsQueuedLeavesInOneWrite(t *testing.T) {
+	c, p := overTCP(t, quiet(), false)
+	mw, err := c.Writer(t.Context(), Binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []frame
+	for i := range 200 { // they wait for the end of the MessageWriter's message
+		want = append(want, text(fmt.Sprint(i)))
+		if err := c.Send(prepared(t, Text, fmt.Sprint(i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := mw.Write([]byte("fragment")); err != nil {
+		t.Fatal(err)
+	}
+	p.want("the fragment, and nothing of the queue inside the message", binaryOf("fragment").more())
+	if n := c.BufferedAmount(); n < 400 {
+		t.Errorf("%d octets are buffered", n)
+	}
+	before := c.w.progress.Load()
+	if err := mw.Close(); err != nil {
+		t.Fatal(err)
+	}
+	p.want("the end of the message", cont(""))
+	p.want("what was queued meanwhile", want...)
+	if n := c.w.progress.Load() - before; n != 2 {
+		t.Errorf("%d writes, want one for the last fragment and one for the queue", n)
+	}
+}
+
+func TestCloseSendsWhatIsQueuedFirst(t *testing.T) {
+	bothSides(t, func(t *testing.T, c *Conn, p *peer) {
+		p.stopsListening()
+		for i := range 10 {
+			if err := c.Send(prepared(t, Text, fmt.Sprint(i))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		closed := make(chan error, 1)
+		go func() { closed <- c.Close(StatusNormalClosure, "") }()
+		synctest.Wait()
+		if err := c.Send(prepared(t, Text, "late")); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Send after Close: %v", err)
+		}
+		p.listens()
+		for i := range 10 {
+			p.want("what was queued", text(fmt.Sprint(i)))
+		}
+		p.want("our Close", closeFrame(1000, ""))
+		p.sends(closeFrame(1000, ""))
+		p.hangsUp()
+		if err := <-closed; err != nil {
+			t.Error(err)
+		}
+		if n := c.BufferedAmount(); n != 0 {
+			t.Errorf("%d octets are buffered after all has left", n)
+		}
+	})
+}
+
+func TestCloseWithAFullQueueIsBounded(t *testing.T) {
+	bothSides(t, func(t *testing.T, c *Conn, p *peer) {
+		p.stopsListening()
+		for range 3 {
+			if err := c.Send(prepared(t, Binary, strings.Repeat("x", 1000))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		begun := time.Now()
+		if err := c.Close(StatusNormalClosure, ""); err == nil {
+			t.Error("Close returned nil though its frame can't be out")
+		}
+		if took := time.Since(begun); took != c.limits.closeTimeout {
+			t.Errorf("Close took %v", took)
+		}
+		synctest.Wait()
+		if c.queue.messages != nil {
+			t.Error("messages are kept that nobody will get")
+		}
+	})
+}
+
+func TestQueueOfAConnectionThatIsCutIsForgotten(t *testing.T) {
+	c, _, _ := stalled(t, &Options{KeepAlive: -1, SendLimit: 64 << 20})
+	if err := c.Send(prepared(t, Text, "waits")); err != nil {
+		t.Fatal(err)
+	}
+	_ = c.CloseNow()
+	within(t, "nothing is kept", func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.queue.messages == nil && c.drains == drainNone
+	})
+}
+
+// refillingStream takes all that is written, and queues a message for each write.
+type refillingStream struct {
+	c      *Conn
+	msg    *Prepared
+	writes int
+	closed chan struct{}
+}
+
+func (s *refillingStream) Read([]byte) (int, error) { <-s.closed; return 0, net.ErrClosed }
+func (s *refillingStream) Close() error             { close(s.closed); return nil }
+func (s *refillingStream) Write(p []byte) (int, error) {
+	if s.writes++; s.writes < 1000 && !bytes.HasSuffix(p, []byte("written")) {
+		_ = s.c.Send(s.msg)
+	}
+	return len(p), nil
+}
+
+func TestWriteGetsItsTurnThoughOthersKeepTheQueueFilled(t *testing.T) {
+	s := &refillingStream{msg: prepared(t, Text, "queued"), closed: make(chan struct{})}
+	s.c = NewServerConn(s, quiet())
+	defer s.c.CloseNow()
+	if err := s.c.Send(s.msg); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.c.Write(t.Context(), Text, []byte("written")); err != nil {
+		t.Fatal(err)
+	}
+	if s.writes == 1000 {
+		t.Error("all messages that were queued later went before a Write")
+	}
+}
+
+// A peer that has not kept up takes octets again: what it gets are whole messages,
+// as many as were begun, and then 1013.
+func TestSlowConsumerGets1013BehindTheFrameInProgress(t *testing.T) {
+	for _, o := range []*Options{
+		{KeepAlive: -1, SendLimit: 64 << 20},
+		{KeepAlive: -1, SendLimit: 64 << 20, Compression: &Compression{ContextTakeover: true, Threshold: 1 << 30}},
+	} {
+		c, p := overTCP(t, o, false)
+		p.stopsListening()
+		mw, err := c.Writer(t.Context(), Text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 40 { // of different lengths, so that the writer stops anywhere
+			s := strings.Repeat(fmt.Sprint(i%10), 300_000+i*1001)
+			if err := c.Send(prepared(t, Text, s)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := mw.Close(); err != nil {
+			t.Fatal(err)
+		}
+		before := uint32(0)
+		within(t, "the socket takes no more", func() bool {
+			now := c.w.progress.Load()
+			time.Sleep(20 * time.Millisecond)
+			still := now == before && now > 0
+			before = now
+			return still
+		})
+		c.dropSlow()
+		if err := c.Context().Err(); err == nil || !errors.Is(context.Cause(c.Context()), ErrQueueFull) {
+			t.Errorf("cause %v, want ErrQueueFull", context.Cause(c.Context()))
+		}
+		p.listens()
+		if f, err := p.next(); err != nil || f.Opcode != OpText || !f.Fin {
+			t.Fatalf("got %s %v, want the message that was open", f, err)
+		}
+		for i := 0; ; i++ {
+			f, err := p.next()
+			if err != nil {
+				t.Fatalf("after %d messages: %v", i, err)
+			}
+			if f.Opcode == OpClose {
+				if f.String() != closeFrame(1013, "").String() {
+					t.Errorf("got %s", f)
+				}
+				break
+			}
+			if want := strings.Repeat(fmt.Sprint(i%10), 300_000+i*1001); string(f.payload) != want || i == 39 {
+				t.Fatalf("message %d: got %s, want it whole, and not all of them", i, f)
+			}
+		}
+		p.sends(closeFrame(1013, ""))
+		p.wantEOF("the end")
+	}
+}
+
+func TestSlowConsumerThatTakesNothingIsCut(t *testing.T) {
+	c, p, _ := stalled(t, &Options{KeepAlive: -1, SendLimit: 64 << 20, CloseTimeout: 50 * time.Millisecond})
+	begun := time.Now()
+	c.dropSlow()
+	<-c.Context().Done()
+	c.awaitEnd()
+	if took := time.Since(begun); took < 50*time.Millisecond || took > 10*time.Second {
+		t.Errorf("cut after %v, want CloseTimeout", took)
+	}
+	p.listens()
+	if f, err := p.next(); err == nil {
+		t.Errorf("got %s, want the end of the stream inside the first message", f)
+	}
+}
+
+// TestDropOfASlowConsumerNeverLosesItsCode drops connections at the very moment in
+// which their queue has been written.
+func TestDropOfASlowConsumerNeverLosesItsCode(t *testing.T) {
+	rounds := 300
+	if testing.Short() || raceEnabled {
+		rounds = 50
+	}
+	msg := prepared(t, Text, "message")
+	for range rounds {
+		c, p := overTCP(t, quiet(), false)
+		if err := c.Send(msg); err != nil {
+			t.Fatal(err)
+		}
+		c.dropSlow()
+		f, err := p.next()
+		if err == nil && f.Opcode == OpText {
+			f, err = p.next()
+		}
+		if err != nil || f.Opcode != OpClose {
+			t.Fatalf("got %s %v, want 1013", f, err)
+		}
+		p.hangsUp()
+	}
+}
+
+func TestCauseIsLeftToTheFirstCall(t *testing.T) {
+	c, p, _ := stalled(t, &Options{KeepAlive: -1, SendLimit: 64 << 20, WriteTimeout: 50 * time.Millisecond})
+	within(t, "the drain has failed", func() bool { return c.ended() != nil })
+	_, _, err := c.Read(t.Context())
+	if errors.Is(err, net.ErrClosed) || err == nil {
+		t.Errorf("the first call got %v, want the cause alone", err)
+	}
+	if err := c.Send(prepared(t, Text, "")); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("the second call got %v, want net.ErrClosed with the cause", err)
+	}
+	p.listens()
+}
