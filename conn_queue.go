@@ -109,6 +109,12 @@ func (c *Conn) drainOnce(over <-chan struct{}) (more bool) {
 		c.mu.Lock()
 		c.queue.done(messages)
 	}
+	return c.drained()
+}
+
+// drained ends a write of what was queued, and says whether the drain goes on.
+// Called with c.mu held.
+func (c *Conn) drained() (more bool) {
 	c.queueWriting = false // with the turn, so that nobody else's writing is interrupted
 	c.releaseFrame()
 	if c.drains == drainGoesOn {
@@ -257,12 +263,14 @@ func (c *Conn) sendAtOnce(p *Prepared) error {
 	}
 	c.mu.Lock()
 	c.queue.octets += int64(len(frame) - n)
+	c.drains = drainWrites
 	c.mu.Unlock()
 	go c.finishFrame(frame, n, err)
 	return nil
 }
 
-// finishFrame writes the rest of a frame of which the peer has taken n octets.
+// finishFrame writes the rest of a frame of which the peer has taken n octets, and
+// what is queued meanwhile.
 func (c *Conn) finishFrame(frame []byte, n int, err error) {
 	rest := frame[n:]
 	if err == nil {
@@ -284,25 +292,31 @@ func (c *Conn) finishFrame(frame []byte, n int, err error) {
 		c.writeLost(err)
 	}
 	c.mu.Lock()
-	c.queueWriting = false
 	c.queue.octets -= int64(len(frame) - n)
-	c.releaseFrame()
-	c.sending.release()
+	more := c.drained()
+	var over <-chan struct{}
+	if more {
+		over = c.over()
+	}
 	c.mu.Unlock()
+	for more {
+		more = c.drainOnce(over)
+	}
 }
 
 // flushHeld writes the frames that event mode has held back.
-func (c *Conn) flushHeld() {
+func (c *Conn) flushHeld() error {
 	c.mu.Lock()
 	err := c.wait(&c.framing, context.Background(), c.over())
 	c.mu.Unlock()
 	if err != nil {
-		return // sendClose writes them, if they can be written
+		return nil // sendClose writes them, if they can be written
 	}
 	defer c.unlockFrame()
-	if _, err := c.w.flush(); err != nil {
+	if _, err = c.w.flush(); err != nil {
 		c.writeLost(err)
 	}
+	return err
 }
 
 // dropSlow ends a connection whose peer does not keep up: what is queued is

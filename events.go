@@ -6,6 +6,7 @@ package websocket
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -30,16 +31,18 @@ type eventConn struct {
 
 	state  atomic.Int32 // one of those below
 	ending atomic.Bool  // the peer has ended the stream, which a short read does not show
+	listed atomic.Bool  // among loop.holders
 	due    atomic.Int64 // when keepalive looks after the connection, by monotonic; 0: never
 	waits  bool         // a goroutine waits; constant once started
 	slot   uint32       // guarded by loop.watcher.mu
+	seen   uint32       // c.w.progress when flushHolders looked last; guarded by loop.mu
 	msg    *[]byte      // a message of which only a part has arrived; nil: none; guarded by c.reading
 }
 
 // States of an eventConn: whether a goroutine works for it.
 const (
 	eventIdle  = iota
-	eventBusy  // a goroutine works
+	eventBusy  // a goroutine works, or is about to
 	eventAgain // and has to look again before it ends
 	eventOver  // nothing will happen any more
 )
@@ -53,7 +56,8 @@ type eventLoop struct {
 	watcher watcher
 
 	mu      sync.Mutex
-	holders []*eventConn // hold something back, or did a moment ago; guarded by mu
+	holders []*eventConn // whose frames are held back, or were a moment ago; guarded by mu
+	ticker  *time.Timer  // looks after holders; runs while there are any; made on first use; guarded by mu
 }
 
 // workers are goroutines that have worked for a connection and wait a moment for
@@ -187,23 +191,44 @@ func (e *eventConn) wake() {
 	}
 }
 
+// errGoexit stands for a call of the application that never returned.
+var errGoexit = errors.New("websocket: handler called runtime.Goexit")
+
 // work handles what has arrived, until nothing is there or the connection is over.
 func (e *eventConn) work() {
+	ended := false
+	defer func() {
+		switch bug := recover(); {
+		case bug != nil: // the application's panics are recovered where it is called
+			panic(bug)
+		case !ended:
+			e.unlock()
+			e.finish(errGoexit)
+		}
+	}()
 	for {
 		// What comes from here on has to be looked for again.
 		e.state.CompareAndSwap(eventAgain, eventBusy)
 		if err := e.handleAll(); err != nil {
-			e.state.Store(eventOver)
-			if !e.waits {
-				e.loop.watcher.remove(e)
-			}
-			e.loop.over(e.owner, err)
+			ended = true
+			e.finish(err)
 			return
 		}
 		if e.state.CompareAndSwap(eventBusy, eventIdle) {
+			ended = true
 			return
 		}
 	}
+}
+
+// finish is the last that happens.
+func (e *eventConn) finish(err error) {
+	e.state.Store(eventOver)
+	if !e.waits {
+		e.loop.watcher.remove(e)
+	}
+	e.drop()
+	e.loop.over(e.owner, err)
 }
 
 // handleAll handles messages until nothing more is there to be read, then
@@ -215,20 +240,28 @@ func (e *eventConn) handleAll() error {
 	}
 	c.r.src.raw.rearm(e.ending.Load())
 	err := e.readAll()
-	c.calling.Store(false)
 	if err == errWouldBlock {
 		err = e.keepAlive()
 	}
-	c.unlockRead()
+	e.unlock()
 	return err
+}
+
+// unlock ends what lockEvents has begun.
+func (e *eventConn) unlock() {
+	e.c.calling.Store(false)
+	e.c.w.corked.Store(false)
+	e.c.unlockRead()
 }
 
 // readAll handles messages until an error comes; that is errWouldBlock where
 // nothing more is there.
 func (e *eventConn) readAll() error {
 	c := e.c
-	holding := false
 	for {
+		if e.waits {
+			c.startWaiting()
+		}
 		msg, err := e.next()
 		if err == errWouldBlock && !e.waits {
 			return err
@@ -240,23 +273,22 @@ func (e *eventConn) readAll() error {
 			continue
 		}
 		more := c.r.hasWhole()
-		if more && !holding {
-			holding = true
-			e.loop.hold(e)
-		}
 		c.calling.Store(true)
 		c.w.corked.Store(more)
+		if more && !e.listed.Load() {
+			e.loop.hold(e)
+		}
 		err = e.loop.message(e.owner, msg)
 		e.drop()
 		if !more {
-			holding = false
-			e.flush()
+			if lost := e.flush(); err == nil {
+				err = lost
+			}
 		}
 		if err == nil && (e.waits || e.state.Load() == eventAgain) {
 			err = c.ended() // nothing is delivered after a Close
 		}
 		if err != nil {
-			c.w.corked.Store(false)
 			return err
 		}
 		if e.waits {
@@ -295,10 +327,11 @@ func (e *eventConn) drop() {
 }
 
 // flush writes what is held back.
-func (e *eventConn) flush() {
-	if e.c.w.holds.Load() {
-		e.c.flushHeld()
+func (e *eventConn) flush() error {
+	if !e.c.w.holds.Load() {
+		return nil
 	}
+	return e.c.flushHeld()
 }
 
 // hold sees to it that what e holds back leaves in heldTime, also where Message
@@ -306,22 +339,40 @@ func (e *eventConn) flush() {
 func (l *eventLoop) hold(e *eventConn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.holders) == 0 {
-		time.AfterFunc(heldTime, l.flushHolders)
-	}
+	e.listed.Store(true)
+	e.seen = e.c.w.progress.Load()
 	l.holders = append(l.holders, e)
+	switch {
+	case l.ticker == nil:
+		l.ticker = time.AfterFunc(heldTime/2, l.flushHolders)
+	case len(l.holders) == 1:
+		l.ticker.Reset(heldTime / 2)
+	}
 }
 
-// flushHolders writes what was not written meanwhile.
+// flushHolders writes what was held back when it looked last, unless something has
+// left since: then that was part of it.
 func (l *eventLoop) flushHolders() {
 	l.mu.Lock()
-	holders := l.holders
-	l.holders = nil
-	l.mu.Unlock()
-	for _, e := range holders {
-		if e.c.w.holds.Load() {
-			go e.flush()
+	defer l.mu.Unlock()
+	all := l.holders
+	l.holders = all[:0]
+	for _, e := range all {
+		e.listed.Store(false) // before corked is looked at: who sets that now looks at listed
+		if !e.c.w.corked.Load() {
+			continue
 		}
+		e.listed.Store(true)
+		l.holders = append(l.holders, e)
+		progress := e.c.w.progress.Load()
+		if progress == e.seen && e.c.w.holds.Load() {
+			go func() { _ = e.flush() }() // it may have to wait for its turn; later calls report an error
+		}
+		e.seen = progress
+	}
+	clear(all[len(l.holders):])
+	if len(l.holders) > 0 {
+		l.ticker.Reset(heldTime / 2)
 	}
 }
 

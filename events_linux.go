@@ -74,6 +74,9 @@ func (w *watcher) add(e *eventConn) bool {
 	}
 	if l := e.c.limits; l.keepAlive > 0 {
 		w.pause = min(w.pause, max(l.keepAlive/8, minSweepPause))
+		if l.pongTimeout > 0 {
+			w.pause = min(w.pause, max(l.pongTimeout/8, minSweepPause))
+		}
 	}
 	return true
 }

@@ -285,6 +285,11 @@ func TestWhatIsQueuedLeavesInOneWrite(t *testing.T) {
 	}
 	p.want("the end of the message", cont(""))
 	p.want("what was queued meanwhile", want...)
+	within(t, "the drain has ended", func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.drains == drainNone
+	})
 	if n := c.w.progress.Load() - before; n != 2 {
 		t.Errorf("%d writes, want one for the last fragment and one for the queue", n)
 	}

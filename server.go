@@ -13,7 +13,9 @@ import (
 	"net/http"
 	"net/url"
 	"runtime/debug"
+	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // Server is an http.Handler whose requests are WebSocket connections. Exactly one
@@ -61,6 +63,7 @@ type Server struct {
 
 	events sync.Once // makes loop
 	loop   eventLoop
+	shared atomic.Pointer[limits] // of Options; nil until they are needed
 
 	mu       sync.Mutex
 	sessions []*session    // whose Closed has not returned; guarded by mu
@@ -108,7 +111,7 @@ func (s *Server) accept(w http.ResponseWriter, r *http.Request) *Conn {
 		refuse(w, refusal)
 		return nil
 	}
-	c, err := accept(w, r, o, o.limits())
+	c, err := accept(w, r, o, s.limits(o))
 	if err != nil || s.serve(c, r) != nil {
 		return nil // it was answered, or closed
 	}
@@ -124,16 +127,41 @@ func (s *Server) options(r *http.Request) (*Options, *HandshakeError) {
 	if s.Configure == nil {
 		return &s.Options, nil
 	}
-	o := s.Options
-	err := s.Configure(r, &o)
+	o := s.Options.copy()
+	err := s.Configure(r, o)
 	if err == nil {
-		return &o, nil
+		return o, nil
 	}
 	var refusal *HandshakeError
 	if errors.As(err, &refusal) {
 		return nil, refusal
 	}
 	return nil, &HandshakeError{Status: http.StatusForbidden, Rule: err.Error()}
+}
+
+// copy is a copy that shares nothing that can be changed.
+func (o *Options) copy() *Options {
+	own := *o
+	own.Header = o.Header.Clone()
+	own.Subprotocols, own.Origins = slices.Clone(o.Subprotocols), slices.Clone(o.Origins)
+	if o.Compression != nil {
+		compression := *o.Compression
+		own.Compression = &compression
+	}
+	return &own
+}
+
+// limits are those of o; one for all connections that have the Server's own.
+func (s *Server) limits(o *Options) *limits {
+	if o != &s.Options {
+		return o.limits()
+	}
+	l := s.shared.Load()
+	if l == nil {
+		l = o.limits()
+		s.shared.Store(l)
+	}
+	return l
 }
 
 // beginOpening counts a request that may become a session; none may once the server
@@ -170,6 +198,7 @@ func (s *Server) checkIdle() {
 // ErrServerClosed; then the connection was closed.
 func (s *Server) Serve(c *Conn, r *http.Request) error {
 	if (s.Handle == nil) == (s.Message == nil) {
+		_ = c.Close(StatusInternalError, "")
 		return errServerMode
 	}
 	if r == nil {
@@ -193,7 +222,7 @@ func (s *Server) serve(c *Conn, r *http.Request) error {
 		}
 	}
 	if s.Handle != nil {
-		c.startWaiting()
+		e.setDeadline()
 		go e.handle(withoutServer(r, c))
 	} else {
 		e.events.start()
@@ -227,10 +256,26 @@ func withoutServer(r *http.Request, c *Conn) *http.Request {
 	return r
 }
 
+// setDeadline sets the deadline of the first read, unless somebody reads already:
+// in Handle's goroutine that would need a larger stack than waiting does.
+func (e *session) setDeadline() {
+	c := e.c
+	c.mu.Lock()
+	free := !c.reading.held
+	c.reading.held = true
+	c.mu.Unlock()
+	if free {
+		c.startWaiting()
+		c.releaseTurn(&c.reading)
+	}
+}
+
 // handle runs Handle. Its frame, and those below it up to the wait for octets,
 // have to fit the smallest stack there is.
 func (e *session) handle(r *http.Request) {
-	e.end(e.guardHandle(r))
+	err := errGoexit
+	defer func() { e.end(err) }()
+	err = e.guardHandle(r)
 }
 
 func (e *session) guardHandle(r *http.Request) (err error) {
@@ -272,10 +317,10 @@ func (e *session) end(err error) {
 	s := e.s
 	s.leave(e)
 	err = e.close(err)
+	defer s.gone(e)
 	if s.Closed != nil {
 		e.closed(err)
 	}
-	s.gone(e)
 }
 
 // close closes the connection for err. It returns why the connection ended, which

@@ -1,0 +1,1045 @@
+package websocket
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// This file holds what Server promises in both modes. What only event mode
+// promises is in events_test.go.
+
+// handshake is a request for a connection, as a client sends it.
+const handshake = "GET /path?q=1 HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+	"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+
+// served is a server under test behind net/http, on loopback.
+type served struct {
+	t    testing.TB
+	s    *Server
+	addr string
+	tls  bool
+}
+
+// serving starts an http.Server with h, and shuts s down when the test ends.
+func serving(t testing.TB, s *Server, h http.Handler) *served {
+	t.Helper()
+	return servingOn(t, s, h, listen(t))
+}
+
+func listen(t testing.TB) net.Listener {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ln
+}
+
+func servingOn(t testing.TB, s *Server, h http.Handler, ln net.Listener) *served {
+	hs := &http.Server{Handler: h, ReadHeaderTimeout: time.Minute}
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = hs.Serve(ln) }()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		if err := s.Shutdown(ctx); err != nil {
+			t.Errorf("Shutdown at the end of the test: %v", err)
+		}
+		_ = hs.Close()
+		<-ended
+	})
+	return &served{t: t, s: s, addr: ln.Addr().String()}
+}
+
+// ask sends a request and returns the answer.
+func (v *served) ask(request string) (net.Conn, *bufio.Reader, *http.Response) {
+	v.t.Helper()
+	conn, err := net.Dial("tcp", v.addr)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	v.t.Cleanup(func() { _ = conn.Close() })
+	if v.tls {
+		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
+	}
+	if _, err := io.WriteString(conn, request); err != nil {
+		v.t.Fatal(err)
+	}
+	br := bufio.NewReaderSize(conn, 1) // 16 octets at least, so that frames are not taken with the answer
+	resp, err := http.ReadResponse(br, nil)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	return conn, br, resp
+}
+
+// openRaw opens a connection whose client is a socket.
+func (v *served) openRaw() net.Conn {
+	v.t.Helper()
+	conn, br, resp := v.ask(handshake)
+	if resp.StatusCode != http.StatusSwitchingProtocols {
+		v.t.Fatalf("status %d", resp.StatusCode)
+	}
+	if n := br.Buffered(); n > 0 {
+		ahead, _ := br.Peek(n)
+		conn = &aheadConn{conn, bytes.Clone(ahead)}
+	}
+	return conn
+}
+
+// aheadConn gives octets that were read already.
+type aheadConn struct {
+	net.Conn
+	ahead []byte
+}
+
+func (r *aheadConn) Read(p []byte) (int, error) {
+	if len(r.ahead) > 0 {
+		n := copy(p, r.ahead)
+		r.ahead = r.ahead[n:]
+		return n, nil
+	}
+	return r.Conn.Read(p)
+}
+
+func (r *aheadConn) CloseWrite() error {
+	return r.Conn.(interface{ CloseWrite() error }).CloseWrite()
+}
+
+// open opens a connection whose client is a scripted peer.
+func (v *served) open() *peer {
+	v.t.Helper()
+	return newPeer(v.t, v.openRaw(), true)
+}
+
+// modes are both ways to serve. f gets a Server whose messages go to on, one after
+// the other for each connection.
+func bothModes(t *testing.T, f func(t *testing.T, serve func(s *Server, on func(*Conn, Message) error) *Server)) {
+	t.Run("Handle", func(t *testing.T) {
+		f(t, func(s *Server, on func(*Conn, Message) error) *Server {
+			s.Handle = func(c *Conn, r *http.Request) error {
+				for msg, err := range c.Messages(context.Background()) {
+					if err != nil {
+						return err
+					}
+					if err := on(c, msg); err != nil {
+						return err
+					}
+				}
+				return nil
+			}
+			return s
+		})
+	})
+	t.Run("Message", func(t *testing.T) {
+		f(t, func(s *Server, on func(*Conn, Message) error) *Server {
+			s.Message = on
+			return s
+		})
+	})
+}
+
+// bye ends a connection that the server has closed: a client answers, sees the end
+// of the stream, and closes it.
+func bye(p *peer, answer frame) {
+	p.t.Helper()
+	p.sends(answer)
+	p.wantEOF("the end")
+	p.hangsUp()
+}
+
+func writeBack(c *Conn, msg Message) error { return c.Write(context.Background(), msg.Type, msg.Data) }
+
+// ignore is for messages that the test has no use for.
+func ignore(*Conn, Message) error { return nil }
+
+// logged collects what is logged while the test runs.
+func logged(t *testing.T) *lockedBuffer {
+	b := new(lockedBuffer)
+	old := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(b, nil)))
+	t.Cleanup(func() { slog.SetDefault(old) })
+	return b
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+func (v *served) wantConns(n int) {
+	v.t.Helper()
+	within(v.t, fmt.Sprintf("the server has %d connections", n), func() bool {
+		count := 0
+		for range v.s.Conns() {
+			count++
+		}
+		return count == n
+	})
+}
+
+func TestServerEchoes(t *testing.T) {
+	bothModes(t, func(t *testing.T, serve func(*Server, func(*Conn, Message) error) *Server) {
+		s := serve(&Server{Options: *quiet()}, writeBack)
+		p := serving(t, s, s).open()
+		p.sends(text("one"), binaryOf("two"), text("th").more(), ping("x"), cont("ree"))
+		p.want("the echo", text("one"), binaryOf("two"), pong("x"), text("three"))
+		p.sends(closeFrame(1000, "bye"))
+		p.want("the answer", closeFrame(1000, ""))
+		p.wantEOF("the end")
+	})
+}
+
+func TestExactlyOneOfHandleAndMessage(t *testing.T) {
+	handle := func(*Conn, *http.Request) error { return nil }
+	for _, s := range []*Server{{}, {Handle: handle, Message: ignore}} {
+		log := logged(t)
+		_, _, resp := serving(t, s, s).ask(handshake)
+		if resp.StatusCode != http.StatusInternalServerError {
+			t.Errorf("status %d, want 500", resp.StatusCode)
+		}
+		if !strings.Contains(log.String(), "exactly one of Server.Handle and Server.Message") {
+			t.Errorf("logged %q", log)
+		}
+		c, p := overTCP(t, quiet(), false)
+		served := make(chan error)
+		go func() { served <- s.Serve(c, nil) }()
+		p.want("the end of a connection that can't be served", closeFrame(1011, ""))
+		bye(p, closeFrame(1011, ""))
+		if err := <-served; err != errServerMode {
+			t.Errorf("Serve returned %v", err)
+		}
+	}
+}
+
+// The code that a connection is closed with, for what Handle and Message return.
+func TestErrorsBecomeCloseCodes(t *testing.T) {
+	private := errors.New("private: the database said no")
+	for _, row := range []struct {
+		name string
+		err  error
+		want frame
+		log  string // a part of it; "": nothing is logged
+	}{
+		{"a code", &CloseError{Code: 4001, Reason: "go away"}, closeFrame(4001, "go away"), ""},
+		{"a wrapped code", fmt.Errorf("x: %w", &CloseError{Code: StatusPolicyViolation}), closeFrame(1008, ""), ""},
+		{"an empty Close", &CloseError{Code: StatusNoStatusRcvd}, emptyClose(), ""},
+		{"a code that must not be sent", &CloseError{Code: StatusAbnormalClosure}, closeFrame(1011, ""), "1006"},
+		{"a reason that is no text", &CloseError{Code: 4000, Reason: "\xff"}, closeFrame(1011, ""), "1011"},
+		{"another error", private, closeFrame(1011, ""), "database"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			bothModes(t, func(t *testing.T, serve func(*Server, func(*Conn, Message) error) *Server) {
+				log := logged(t)
+				over := make(chan error, 1)
+				s := serve(&Server{Options: *quiet(), Closed: func(_ *Conn, err error) { over <- err }},
+					func(*Conn, Message) error { return row.err })
+				p := serving(t, s, s).open()
+				p.sends(text("go"))
+				p.want("the code", row.want)
+				bye(p, row.want)
+				if err := <-over; err != row.err {
+					t.Errorf("Closed got %v, want %v", err, row.err)
+				}
+				if got := log.String(); (row.log == "") != (got == "") || !strings.Contains(got, row.log) {
+					t.Errorf("logged %q, want %q", got, row.log)
+				}
+			})
+		})
+	}
+}
+
+func TestHandleThatReturnsNilCloses(t *testing.T) {
+	over := make(chan error, 1)
+	s := &Server{
+		Handle: func(*Conn, *http.Request) error { return nil },
+		Closed: func(_ *Conn, err error) { over <- err },
+	}
+	p := serving(t, s, s).open()
+	p.want("a normal closure", closeFrame(1000, ""))
+	bye(p, closeFrame(1000, ""))
+	if err := <-over; err != nil {
+		t.Errorf("Closed got %v", err)
+	}
+}
+
+// What Handle or Message returns when the connection is over already changes and
+// logs nothing; Closed learns why the connection ended.
+func TestErrorsOfAConnectionThatIsOverChangeNothing(t *testing.T) {
+	for _, row := range []struct {
+		name string
+		ends func(p *peer)
+		want func(error) bool
+	}{
+		{"closed by the peer", func(p *peer) { p.sends(closeFrame(4000, "why")) }, func(err error) bool {
+			var e *CloseError
+			return errors.As(err, &e) && *e == CloseError{4000, "why"}
+		}},
+		{"end of the stream", func(p *peer) { p.hangsUp() }, func(err error) bool { return errors.Is(err, io.ErrUnexpectedEOF) }},
+		{"a violation", func(p *peer) { p.sends(text("x").rsv(2)) }, func(err error) bool {
+			var e *ProtocolError
+			return errors.As(err, &e) && e.Code == StatusProtocolError
+		}},
+		{"too big", func(p *peer) { p.sends(binaryOf(strings.Repeat("x", 2000))) }, func(err error) bool { return errors.Is(err, ErrTooBig) }},
+		{"closed by us", func(p *peer) { p.sends(text("close")) }, func(err error) bool { return errors.Is(err, net.ErrClosed) }},
+		{"cut by us", func(p *peer) { p.sends(text("cut")) }, func(err error) bool { return errors.Is(err, net.ErrClosed) }},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			bothModes(t, func(t *testing.T, serve func(*Server, func(*Conn, Message) error) *Server) {
+				log := logged(t)
+				over := make(chan error, 1)
+				s := serve(&Server{
+					Options: Options{KeepAlive: -1, ReadLimit: 1000, CloseTimeout: 100 * time.Millisecond},
+					Closed:  func(_ *Conn, err error) { over <- err },
+				}, func(c *Conn, msg Message) error {
+					switch string(msg.Data) {
+					case "close":
+						_ = c.Close(4444, "")
+						return errors.New("late")
+					case "cut":
+						_ = c.CloseNow()
+						return errors.New("late")
+					}
+					return nil
+				})
+				p := serving(t, s, s).open()
+				row.ends(p)
+				if err := <-over; !row.want(err) {
+					t.Errorf("Closed got %v", err)
+				}
+				if log.String() != "" {
+					t.Errorf("logged %q", log)
+				}
+			})
+		})
+	}
+}
+
+func TestPanicsAreLoggedAndOthersLiveOn(t *testing.T) {
+	bothModes(t, func(t *testing.T, serve func(*Server, func(*Conn, Message) error) *Server) {
+		log := logged(t)
+		over := make(chan error, 1)
+		s := serve(&Server{Options: *quiet(), Closed: func(_ *Conn, err error) {
+			over <- err
+			panic("in Closed")
+		}}, func(c *Conn, msg Message) error {
+			if string(msg.Data) == "panic" {
+				panic("oh no")
+			}
+			return writeBack(c, msg)
+		})
+		v := serving(t, s, s)
+		other, p := v.open(), v.open()
+		p.sends(text("panic"))
+		p.want("the code of a panic, and no text", closeFrame(1011, ""))
+		bye(p, closeFrame(1011, ""))
+		if err := <-over; err != errPanicked {
+			t.Errorf("Closed got %v", err)
+		}
+		within(t, "both panics are logged", func() bool { return strings.Contains(log.String(), "in Closed") })
+		if got := log.String(); !strings.Contains(got, "oh no") || !strings.Contains(got, "server_test.go") {
+			t.Errorf("logged %q, want the panic with its stack", got)
+		}
+		other.sends(text("alive"))
+		other.want("the echo of another connection", text("alive"))
+		other.hangsUp()
+		<-over
+		v.wantConns(0)
+	})
+}
+
+func TestPanicInOpenIsAnError(t *testing.T) {
+	bothModes(t, func(t *testing.T, serve func(*Server, func(*Conn, Message) error) *Server) {
+		log := logged(t)
+		s := serve(&Server{
+			Open:   func(*Conn, *http.Request) error { panic("in Open") },
+			Closed: func(*Conn, error) { t.Error("Closed was called though Open failed") },
+		}, ignore)
+		p := serving(t, s, s).open()
+		p.want("the code of a panic", closeFrame(1011, ""))
+		bye(p, closeFrame(1011, ""))
+		if !strings.Contains(log.String(), "in Open") {
+			t.Errorf("logged %q", log)
+		}
+	})
+}
+
+// A test's FailNow, or runtime.Goexit, ends the goroutine that calls Handle or
+// Message: the connection must not be lost by that.
+func TestGoexitEndsTheConnection(t *testing.T) {
+	bothModes(t, func(t *testing.T, serve func(*Server, func(*Conn, Message) error) *Server) {
+		logged(t)
+		over := make(chan error, 1)
+		s := serve(&Server{Options: *quiet(), Closed: func(_ *Conn, err error) { over <- err }},
+			func(*Conn, Message) error { runtime.Goexit(); return nil })
+		p := serving(t, s, s).open()
+		p.sends(text("go"))
+		p.want("the code", closeFrame(1011, ""))
+		bye(p, closeFrame(1011, ""))
+		if err := <-over; err != errGoexit {
+			t.Errorf("Closed got %v", err)
+		}
+	})
+}
+
+func TestOpenRefuses(t *testing.T) {
+	bothModes(t, func(t *testing.T, serve func(*Server, func(*Conn, Message) error) *Server) {
+		refusal := &CloseError{Code: StatusPolicyViolation, Reason: "no"}
+		s := serve(&Server{
+			Open:   func(*Conn, *http.Request) error { return refusal },
+			Closed: func(*Conn, error) { t.Error("Closed was called though Open failed") },
+		}, func(*Conn, Message) error { t.Error("a message was delivered though Open failed"); return nil })
+		v := serving(t, s, s)
+		p := v.open()
+		p.sends(text("too early"))
+		p.want("the refusal", closeFrame(1008, "no"))
+		bye(p, closeFrame(1008, ""))
+		v.wantConns(0)
+		c, q := overTCP(t, quiet(), false)
+		q.sends(closeFrame(1008, ""))
+		q.hangsUp()
+		if err := s.Serve(c, nil); err != error(refusal) {
+			t.Errorf("Serve returned %v, want what Open did", err)
+		}
+	})
+}
+
+func TestOpenGetsTheRequestAndMayWrite(t *testing.T) {
+	bothModes(t, func(t *testing.T, serve func(*Server, func(*Conn, Message) error) *Server) {
+		s := serve(&Server{Options: *quiet(), Open: func(c *Conn, r *http.Request) error {
+			if r.URL.Query().Get("q") != "1" || r.PathValue("name") != "path" {
+				t.Errorf("request %v with name %q", r.URL, r.PathValue("name"))
+			}
+			c.SetValue("a value")
+			return c.Write(r.Context(), Text, []byte("welcome"))
+		}}, func(c *Conn, msg Message) error {
+			return c.Write(context.Background(), Text, []byte(c.Value().(string)))
+		})
+		mux := http.NewServeMux()
+		mux.Handle("GET /{name}", s)
+		p := serving(t, s, mux).open()
+		p.sends(text("x"))
+		p.want("what Open wrote, then the echo", text("welcome"), text("a value"))
+	})
+}
+
+func TestConfigure(t *testing.T) {
+	bothModes(t, func(t *testing.T, serve func(*Server, func(*Conn, Message) error) *Server) {
+		var deny error
+		s := serve(&Server{
+			Options: Options{
+				KeepAlive: -1, Header: http.Header{"X-Given": {"1"}}, Subprotocols: make([]string, 1, 8),
+				Origins: make([]string, 1, 8), Compression: &Compression{},
+			},
+			Configure: func(r *http.Request, o *Options) error {
+				o.Header.Add("X-Given", "2")
+				o.Header.Set("X-More", r.URL.Path)
+				o.Subprotocols = append(o.Subprotocols, r.URL.Path)
+				o.Origins = append(o.Origins, r.URL.Path)
+				o.Compression.Level = 9
+				o.ReadLimit = 10
+				return deny
+			},
+		}, writeBack)
+		s.Options.Subprotocols[0], s.Options.Origins[0] = "a", "https://example.com"
+		v := serving(t, s, s)
+		_, _, resp := v.ask(handshake)
+		if got := resp.Header; resp.StatusCode != 101 || len(got["X-Given"]) != 2 || got.Get("X-More") != "/path" {
+			t.Errorf("status %d, header %v", resp.StatusCode, got)
+		}
+		o := &s.Options
+		if len(o.Header) != 1 || len(o.Header["X-Given"]) != 1 || o.Subprotocols[:2][1] != "" || o.Origins[:2][1] != "" || o.Compression.Level != 0 {
+			t.Errorf("the Server's own Options were changed: %+v %+v", o, o.Compression)
+		}
+		p := v.open()
+		p.sends(text("longer than ten"))
+		p.want("the limit of this request", anyClose(1009))
+		for _, row := range []struct {
+			err    error
+			status int
+		}{
+			{errors.New("no"), 403},
+			{&HandshakeError{Status: 401, Rule: "who are you?"}, 401},
+			{fmt.Errorf("x: %w", &HandshakeError{Status: 429}), 429},
+			{&HandshakeError{Status: 200}, 403},
+		} {
+			deny = row.err
+			_, _, resp := v.ask(handshake)
+			if resp.StatusCode != row.status {
+				t.Errorf("%v: status %d, want %d", row.err, resp.StatusCode, row.status)
+			}
+		}
+	})
+}
+
+func TestMiddlewareThatHidesTheHijackerIsNamed(t *testing.T) {
+	s := &Server{Message: ignore, Open: func(*Conn, *http.Request) error { t.Error("Open was called"); return nil }}
+	v := serving(t, s, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.ServeHTTP(struct{ http.ResponseWriter }{w}, r)
+	}))
+	if _, _, resp := v.ask(handshake); resp.StatusCode != 500 {
+		t.Errorf("status %d", resp.StatusCode)
+	}
+	v.wantConns(0)
+}
+
+// unwrapping is middleware that has been told of http.ResponseController.
+type unwrapping struct{ http.ResponseWriter }
+
+func (u unwrapping) Unwrap() http.ResponseWriter { return u.ResponseWriter }
+
+func TestMiddlewareThatUnwraps(t *testing.T) {
+	bothModes(t, func(t *testing.T, serve func(*Server, func(*Conn, Message) error) *Server) {
+		s := serve(&Server{Options: *quiet()}, writeBack)
+		p := serving(t, s, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			s.ServeHTTP(unwrapping{unwrapping{w}}, r)
+		})).open()
+		p.sends(text("x"))
+		p.want("the echo", text("x"))
+	})
+}
+
+// A router that recycles what it hung on the request's context, as chi does, while
+// Handle runs.
+func TestRouterThatRecyclesItsContext(t *testing.T) {
+	type routeContext struct{ name string }
+	type key struct{}
+	recycled := sync.Pool{New: func() any { return new(routeContext) }}
+	s := &Server{Options: *quiet()}
+	s.Open = func(c *Conn, r *http.Request) error {
+		c.SetValue(r.Context().Value(key{}).(*routeContext).name)
+		return nil
+	}
+	s.Handle = func(c *Conn, r *http.Request) error {
+		for msg, err := range c.Messages(r.Context()) {
+			if err != nil {
+				return err
+			}
+			if r.Context().Value(key{}) != nil {
+				t.Error("Handle sees what was recycled")
+			}
+			answer := c.Value().(string) + r.URL.Path + r.PathValue("name") + r.Header.Get("Host")
+			if err := c.Write(r.Context(), msg.Type, []byte(answer)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	v := serving(t, s, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		rc := recycled.Get().(*routeContext)
+		rc.name = "mine"
+		r = r.WithContext(context.WithValue(r.Context(), key{}, rc))
+		r.SetPathValue("name", "value")
+		s.ServeHTTP(w, r)
+		rc.name = "another's"
+		recycled.Put(rc)
+	}))
+	for range 3 {
+		p := v.open()
+		for range 3 {
+			p.sends(text("x"))
+			p.want("what Open took", text("mine/pathvalue"))
+		}
+	}
+}
+
+func TestRequestContextLivesAsLongAsTheConnection(t *testing.T) {
+	causes := make(chan error, 1)
+	s := &Server{Options: *quiet(), Handle: func(c *Conn, r *http.Request) error {
+		if _, _, err := c.Read(context.Background()); err != nil {
+			t.Error(err)
+		}
+		c.mu.Lock()
+		if c.life != nil {
+			t.Error("a context was made though nobody has asked for one")
+		}
+		c.mu.Unlock()
+		if err := r.Context().Err(); err != nil {
+			t.Errorf("the context has ended before the connection: %v", err)
+		}
+		if err := c.Write(r.Context(), Text, nil); err != nil {
+			t.Error(err)
+		}
+		_, _, err := c.Read(r.Context())
+		<-r.Context().Done()
+		causes <- context.Cause(r.Context())
+		return err
+	}}
+	p := serving(t, s, s).open()
+	p.sends(text("x"))
+	p.want("an answer", text(""))
+	p.sends(closeFrame(4321, "why"))
+	var closed *CloseError
+	if err := <-causes; !errors.As(err, &closed) || closed.Code != 4321 {
+		t.Errorf("cause %v", err)
+	}
+}
+
+// wrappedListener accepts connections that embed a *net.TCPConn and change every
+// octet: whoever bypasses their Read or Write gets nonsense.
+type wrappedListener struct{ net.Listener }
+
+func (l wrappedListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &flipped{TCPConn: c.(*net.TCPConn)}, nil
+}
+
+type flipped struct{ *net.TCPConn }
+
+func (f *flipped) Read(p []byte) (int, error) {
+	n, err := f.TCPConn.Read(p)
+	for i := range p[:n] {
+		p[i] ^= 0x55
+	}
+	return n, err
+}
+
+func (f *flipped) Write(p []byte) (int, error) {
+	q := bytes.Clone(p)
+	for i := range q {
+		q[i] ^= 0x55
+	}
+	return f.TCPConn.Write(q)
+}
+
+func (f *flipped) ReadFrom(r io.Reader) (int64, error) { return io.Copy(struct{ io.Writer }{f}, r) }
+
+func TestListenerThatWrapsConnections(t *testing.T) {
+	bothModes(t, func(t *testing.T, serve func(*Server, func(*Conn, Message) error) *Server) {
+		s := serve(&Server{Options: *quiet()}, func(c *Conn, msg Message) error {
+			if err := writeBack(c, msg); err != nil {
+				return err
+			}
+			c.conn.(*flipped).mustBe(t)
+			return c.Send(prepared(t, Text, "queued"))
+		})
+		v := servingOn(t, s, s, wrappedListener{listen(t)})
+		conn, err := net.Dial("tcp", v.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		client := &flipped{conn.(*net.TCPConn)}
+		if _, err := io.WriteString(client, handshake); err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.ReadResponse(bufio.NewReaderSize(client, 1), nil)
+		if err != nil || resp.StatusCode != 101 {
+			t.Fatalf("%v %v", resp, err)
+		}
+		p := newPeer(t, client, true)
+		for _, n := range []int{1, 1000, 100_000} {
+			p.sends(binaryOf(strings.Repeat("x", n)))
+			p.want("the echo, and what was queued", binaryOf(strings.Repeat("x", n)), text("queued"))
+		}
+		s.Broadcast(prepared(t, Text, "to all"))
+		p.want("what was broadcast", text("to all"))
+		p.sends(closeFrame(1000, ""))
+		p.want("the answer", closeFrame(1000, ""))
+		p.wantEOF("the end")
+	})
+}
+
+func (f *flipped) mustBe(t *testing.T) {
+	if f == nil {
+		t.Error("not the listener's connection")
+	}
+}
+
+func TestServerOverTLS(t *testing.T) {
+	bothModes(t, func(t *testing.T, serve func(*Server, func(*Conn, Message) error) *Server) {
+		s := serve(&Server{Options: *quiet()}, writeBack)
+		v := servingTLS(t, s)
+		a, b := v.open(), v.open()
+		v.wantConns(2)
+		for _, n := range []int{1, 1000, 100_000} {
+			a.sends(binaryOf(strings.Repeat("x", n)))
+			a.want("the echo", binaryOf(strings.Repeat("x", n)))
+		}
+		s.Broadcast(prepared(t, Text, "to all"))
+		a.want("what was broadcast", text("to all"))
+		b.want("what was broadcast", text("to all"))
+		a.sends(closeFrame(1000, ""))
+		a.want("the answer", closeFrame(1000, ""))
+		a.wantEOF("the end")
+		b.hangsUp()
+		v.wantConns(0)
+	})
+}
+
+// servingTLS is serving over TLS.
+func servingTLS(t *testing.T, s *Server) *served {
+	ts := httptest.NewUnstartedServer(s)
+	ts.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0)
+	ts.StartTLS()
+	t.Cleanup(ts.Close)
+	t.Cleanup(func() {
+		if err := s.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return &served{t: t, s: s, addr: ts.Listener.Addr().String(), tls: true}
+}
+
+// CloseRead in Open, and goroutines that Open starts, read while Handle begins.
+func TestReadersThatOpenHasStarted(t *testing.T) {
+	s := &Server{
+		Options: Options{KeepAlive: 10 * time.Second},
+		Open:    func(c *Conn, r *http.Request) error { c.CloseRead(); return nil },
+		Handle: func(c *Conn, r *http.Request) error {
+			<-r.Context().Done()
+			return context.Cause(r.Context())
+		},
+	}
+	v := serving(t, s, s)
+	for range 20 {
+		p := v.open()
+		p.sends(ping("x"))
+		p.want("the Pong", pong("x"))
+		p.sends(closeFrame(1000, ""))
+		p.want("the answer", closeFrame(1000, ""))
+	}
+}
+
+func TestServeOverAPipe(t *testing.T) {
+	bothModes(t, func(t *testing.T, serve func(*Server, func(*Conn, Message) error) *Server) {
+		over := make(chan error, 1)
+		s := serve(&Server{Closed: func(_ *Conn, err error) { over <- err }}, writeBack)
+		near, far := net.Pipe()
+		p := newPeer(t, far, true)
+		if err := s.Serve(NewServerConn(near, quiet()), nil); err != nil {
+			t.Fatal(err)
+		}
+		p.sends(text("one"), text("two"))
+		p.want("the echo", text("one"), text("two"))
+		s.Broadcast(prepared(t, Text, "to all"))
+		p.want("what was broadcast", text("to all"))
+		shut := make(chan error, 1)
+		go func() { shut <- s.Shutdown(context.Background()) }()
+		p.want("the end", closeFrame(1001, ""))
+		p.sends(closeFrame(1001, ""))
+		if err := <-shut; err != nil {
+			t.Error(err)
+		}
+		if err := <-over; !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Closed got %v", err)
+		}
+		near, far = net.Pipe()
+		p = newPeer(t, far, true)
+		p.sends(closeFrame(1001, ""))
+		if err := s.Serve(NewServerConn(near, quiet()), nil); err != ErrServerClosed {
+			t.Errorf("Serve after Shutdown: %v", err)
+		}
+		p.want("the end", closeFrame(1001, ""))
+	})
+}
+
+func TestConnsAndBroadcastWhileOpenRuns(t *testing.T) {
+	bothModes(t, func(t *testing.T, serve func(*Server, func(*Conn, Message) error) *Server) {
+		inOpen, goOn := make(chan struct{}), make(chan struct{})
+		s := serve(&Server{Options: *quiet(), Open: func(c *Conn, r *http.Request) error {
+			close(inOpen)
+			<-goOn
+			return c.Write(context.Background(), Text, []byte("welcome"))
+		}}, writeBack)
+		v := serving(t, s, s)
+		p := v.open()
+		<-inOpen
+		v.wantConns(1)
+		if n := s.Broadcast(prepared(t, Text, "news")); n != 0 {
+			t.Errorf("%d are slow", n)
+		}
+		p.want("what was broadcast while Open ran", text("news"))
+		close(goOn)
+		p.want("what Open wrote", text("welcome"))
+	})
+}
+
+func TestConnsMayStopEarly(t *testing.T) {
+	s := &Server{Message: ignore, Options: *quiet()}
+	v := serving(t, s, s)
+	v.open()
+	v.open()
+	v.wantConns(2)
+	for range s.Conns() {
+		break
+	}
+}
+
+func TestBroadcastFromInsideCallbacks(t *testing.T) {
+	bothModes(t, func(t *testing.T, serve func(*Server, func(*Conn, Message) error) *Server) {
+		s := new(Server)
+		all := func(text string) { s.Broadcast(prepared(t, Text, text)) }
+		s.Options = *quiet()
+		s.Open = func(*Conn, *http.Request) error { all("opened"); return nil }
+		s.Closed = func(*Conn, error) { all("closed") }
+		serve(s, func(_ *Conn, msg Message) error { all(string(msg.Data)); return nil })
+		v := serving(t, s, s)
+		a := v.open()
+		a.want("its own opening", text("opened"))
+		b := v.open()
+		b.want("its own opening", text("opened"))
+		a.want("the other's opening", text("opened"))
+		var want []frame
+		for i := range 50 {
+			want = append(want, text(fmt.Sprint(i)))
+		}
+		b.sends(want...)
+		a.want("what the other has sent, in order", want...)
+		b.want("what it has sent itself", want...)
+		b.hangsUp()
+		a.want("the other's end", text("closed"))
+	})
+}
+
+func TestBroadcastsOfOneGoroutineKeepTheirOrder(t *testing.T) {
+	s := &Server{Message: ignore, Options: Options{KeepAlive: -1, SendLimit: 64 << 20}}
+	v := serving(t, s, s)
+	p := v.open()
+	p.stopsListening()
+	for i := range 200 { // some find the socket full, and the turn taken
+		s.Broadcast(prepared(t, Binary, strings.Repeat(string(rune('a'+i%26)), 100_000)))
+		if i == 100 {
+			p.listens()
+		}
+	}
+	for i := range 200 {
+		if f, err := p.next(); err != nil || string(f.payload) != strings.Repeat(string(rune('a'+i%26)), 100_000) {
+			t.Fatalf("message %d: got %s %v", i, f, err)
+		}
+	}
+}
+
+func TestBroadcastDropsThoseWhoDoNotKeepUp(t *testing.T) {
+	bothModes(t, func(t *testing.T, serve func(*Server, func(*Conn, Message) error) *Server) {
+		over := make(chan error, 2)
+		s := serve(&Server{
+			Options: Options{KeepAlive: -1, SendLimit: 1 << 20},
+			Closed:  func(_ *Conn, err error) { over <- err },
+		}, ignore)
+		v := serving(t, s, s)
+		slow, fast := v.open(), v.open()
+		slow.stopsListening()
+		v.wantConns(2)
+		msg := prepared(t, Binary, strings.Repeat("x", 300_000))
+		sent, dropped := 0, 0
+		for dropped == 0 {
+			dropped += s.Broadcast(msg)
+			sent++
+			fast.want("what was broadcast", binaryOf(string(msg.payload)))
+			for c := range s.Conns() {
+				if n := c.BufferedAmount(); n > 1<<20 {
+					t.Errorf("%d octets wait", n)
+				}
+			}
+		}
+		if dropped != 1 {
+			t.Errorf("%d were dropped", dropped)
+		}
+		slow.listens()
+		for {
+			f, err := slow.next()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if f.Opcode == OpClose {
+				if f.String() != closeFrame(1013, "").String() {
+					t.Errorf("got %s, want 1013", f)
+				}
+				break
+			}
+			if string(f.payload) != string(msg.payload) {
+				t.Fatalf("got %s, want only whole messages", f)
+			}
+			sent--
+		}
+		if sent <= 0 {
+			t.Error("the dropped one got all messages")
+		}
+		slow.sends(closeFrame(1013, ""))
+		if err := <-over; !errors.Is(err, ErrQueueFull) {
+			t.Errorf("Closed got %v, want ErrQueueFull", err)
+		}
+	})
+}
+
+// stopped is a Server, the peer, and the Server's end.
+func (v *served) shutdown(limit time.Duration) <-chan error {
+	done := make(chan error, 1)
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	go func() {
+		defer cancel()
+		done <- v.s.Shutdown(ctx)
+	}()
+	return done
+}
+
+func TestShutdownClosesWith1001AndRefuses(t *testing.T) {
+	bothModes(t, func(t *testing.T, serve func(*Server, func(*Conn, Message) error) *Server) {
+		var over atomic.Int32
+		s := serve(&Server{Options: *quiet(), Closed: func(*Conn, error) { over.Add(1) }}, writeBack)
+		v := serving(t, s, s)
+		a, b := v.open(), v.open()
+		v.wantConns(2)
+		first, second := v.shutdown(20*time.Second), v.shutdown(20*time.Second)
+		for _, p := range []*peer{a, b} {
+			p.want("the Server's end", closeFrame(1001, ""))
+			select {
+			case err := <-first:
+				t.Fatalf("Shutdown has not waited: %v", err)
+			default:
+			}
+			bye(p, closeFrame(1001, ""))
+		}
+		if err := errors.Join(<-first, <-second, <-v.shutdown(20*time.Second)); err != nil || over.Load() != 2 {
+			t.Errorf("Shutdown returned %v after %d of 2 connections were told", err, over.Load())
+		}
+		if _, _, resp := v.ask(handshake); resp.StatusCode != http.StatusServiceUnavailable {
+			t.Errorf("status %d after Shutdown, want 503", resp.StatusCode)
+		}
+	})
+}
+
+func TestShutdownSendsWhatIsQueuedFirst(t *testing.T) {
+	bothModes(t, func(t *testing.T, serve func(*Server, func(*Conn, Message) error) *Server) {
+		s := serve(&Server{Options: Options{KeepAlive: -1, SendLimit: 64 << 20}}, ignore)
+		v := serving(t, s, s)
+		p := v.open()
+		p.stopsListening()
+		v.wantConns(1)
+		for range 20 {
+			s.Broadcast(prepared(t, Binary, strings.Repeat("x", 1<<20)))
+		}
+		s.Broadcast(prepared(t, Text, "last"))
+		done := v.shutdown(20 * time.Second)
+		p.listens()
+		for range 20 {
+			p.want("what was queued", binaryOf(strings.Repeat("x", 1<<20)))
+		}
+		p.want("the last words", text("last"), closeFrame(1001, ""))
+		bye(p, closeFrame(1001, ""))
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Shutdown ends in bounded time, whatever handlers and peers do.
+func TestShutdownWhileHandlersAreBusy(t *testing.T) {
+	big := make([]byte, 32<<20)
+	for _, row := range []struct {
+		name    string
+		on      func(c *Conn, release <-chan struct{}) error
+		cut     bool // by the context's end
+		answers bool // the peer answers the Close
+	}{
+		{"in Read, the peer answers", nil, false, true},
+		{"in Read, the peer never answers", nil, false, false},
+		{"in Write", func(c *Conn, _ <-chan struct{}) error { return c.Write(context.Background(), Binary, big) }, false, false},
+		{"in user code that ends with the context", func(c *Conn, _ <-chan struct{}) error { <-c.Context().Done(); return nil }, false, true},
+		{"in user code that does not end", func(c *Conn, release <-chan struct{}) error { <-release; return nil }, true, true},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			bothModes(t, func(t *testing.T, serve func(*Server, func(*Conn, Message) error) *Server) {
+				release, entered, over := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+				s := serve(&Server{
+					Options: Options{KeepAlive: -1, CloseTimeout: 200 * time.Millisecond},
+					Closed:  func(_ *Conn, err error) { over <- err },
+				}, func(c *Conn, msg Message) error {
+					close(entered)
+					if row.on == nil {
+						return nil
+					}
+					return row.on(c, release)
+				})
+				v := serving(t, s, s)
+				p := v.open()
+				p.sends(text("x"))
+				<-entered
+				if !row.answers {
+					p.stopsListening()
+				}
+				limit := 20 * time.Second
+				if row.cut {
+					limit = 50 * time.Millisecond
+				}
+				begun := time.Now()
+				done := v.shutdown(limit)
+				if row.answers {
+					p.want("the Server's end", closeFrame(1001, ""))
+					p.sends(closeFrame(1001, ""))
+				}
+				err := <-done
+				if row.cut != errors.Is(err, context.DeadlineExceeded) || !row.cut && err != nil {
+					t.Errorf("Shutdown returned %v", err)
+				}
+				if took := time.Since(begun); took > 10*time.Second {
+					t.Errorf("Shutdown took %v", took)
+				}
+				close(release)
+				if err := <-over; !errors.Is(err, net.ErrClosed) {
+					t.Errorf("Closed got %v", err)
+				}
+			})
+		})
+	}
+}
+
+func TestShutdownWhileOpenRuns(t *testing.T) {
+	bothModes(t, func(t *testing.T, serve func(*Server, func(*Conn, Message) error) *Server) {
+		inOpen, goOn, over := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+		s := serve(&Server{Options: *quiet(), Open: func(*Conn, *http.Request) error {
+			close(inOpen)
+			<-goOn
+			return nil
+		}, Closed: func(_ *Conn, err error) { over <- err }}, writeBack)
+		v := serving(t, s, s)
+		p := v.open()
+		<-inOpen
+		done := v.shutdown(20 * time.Second)
+		p.want("the Server's end", closeFrame(1001, ""))
+		bye(p, closeFrame(1001, ""))
+		select {
+		case err := <-done:
+			t.Fatalf("Shutdown returned %v while Open ran", err)
+		default:
+		}
+		close(goOn)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if err := <-over; !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Closed got %v", err)
+		}
+	})
+}
