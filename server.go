@@ -139,10 +139,13 @@ func (s *Server) options(r *http.Request) (*Options, *HandshakeError) {
 	return nil, &HandshakeError{Status: http.StatusForbidden, Rule: err.Error()}
 }
 
-// copy is a copy that shares nothing that can be changed.
+// copy is a copy that shares nothing that can be changed, and whose Header can be
+// added to.
 func (o *Options) copy() *Options {
 	own := *o
-	own.Header = o.Header.Clone()
+	if own.Header = o.Header.Clone(); own.Header == nil {
+		own.Header = make(http.Header)
+	}
 	own.Subprotocols, own.Origins = slices.Clone(o.Subprotocols), slices.Clone(o.Origins)
 	if o.Compression != nil {
 		compression := *o.Compression
