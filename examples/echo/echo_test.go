@@ -5,25 +5,20 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
-	"errors"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/seed26cb4e35/websocket"
+	"github.com/seed26cb4e35/websocket/examples/internal/serve"
+	"github.com/seed26cb4e35/websocket/examples/internal/servetest"
 	"github.com/seed26cb4e35/websocket/internal/command"
 )
 
@@ -31,8 +26,8 @@ func TestMain(m *testing.M) {
 	os.Exit(command.Main(m, "."))
 }
 
-// serve starts the echo server on a free port.
-func serve(t *testing.T, args ...string) *command.Server {
+// start starts the echo server on a free port.
+func start(t *testing.T, args ...string) *command.Server {
 	t.Helper()
 	return command.Serve(t, "echo", append([]string{"-addr", "127.0.0.1:0"}, args...)...)
 }
@@ -43,7 +38,7 @@ func bothModes(t *testing.T, f func(t *testing.T, s *command.Server), args ...st
 	for name, mode := range map[string]string{"goroutines": "-events=false", "events": "-events"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f(t, serve(t, append(args, mode)...))
+			f(t, start(t, append(args, mode)...))
 		})
 	}
 }
@@ -145,7 +140,7 @@ func TestCompressionIsOnUnlessToldOtherwise(t *testing.T) {
 		{[]string{"-compress=false"}, none, false},
 	} {
 		offer := &websocket.Options{Compression: &websocket.Compression{ContextTakeover: true}}
-		c, resp := dial(t, serve(t, row.args...).URL, offer)
+		c, resp := dial(t, start(t, row.args...).URL, offer)
 		got := resp.Header.Get("Sec-WebSocket-Extensions")
 		name, _, _ := strings.Cut(got, ";")
 		if name != row.want || row.want == compressed && strings.Contains(got, "server_no_context_takeover") == row.takeover {
@@ -171,7 +166,7 @@ func TestLimit(t *testing.T) {
 func TestWhoGetsThePage(t *testing.T) {
 	t.Parallel()
 	const browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
-	url := strings.Replace(serve(t).URL, "ws", "http", 1)
+	url := strings.Replace(start(t).URL, "ws", "http", 1)
 	for _, row := range []struct {
 		why, method, path, accept, upgrade string
 		want                               int
@@ -233,7 +228,7 @@ func TestSignalClosesAllWith1001(t *testing.T) {
 
 func TestInterruptIsASignalToo(t *testing.T) {
 	t.Parallel()
-	s := serve(t)
+	s := start(t)
 	c, _ := dial(t, s.URL, nil)
 	s.Signal(os.Interrupt)
 	if _, _, err := c.Read(patience(t)); websocket.CloseStatus(err) != websocket.StatusGoingAway {
@@ -267,14 +262,14 @@ func TestSignalDoesNotWaitForTheSilent(t *testing.T) {
 		began := time.Now()
 		s.Signal(syscall.SIGTERM)
 		s.End()
-		if took := time.Since(began); took > closeTimeout+2*time.Second {
-			t.Errorf("ended after %v, want at most %v", took, closeTimeout)
+		if took := time.Since(began); took > serve.CloseTimeout+2*time.Second {
+			t.Errorf("ended after %v, want at most %v", took, serve.CloseTimeout)
 		}
 	})
 }
 
 func TestTLS(t *testing.T) {
-	cert, key, roots := certificate(t)
+	cert, key, roots := servetest.Certificate(t)
 	bothModes(t, func(t *testing.T, s *command.Server) {
 		if !strings.HasPrefix(s.URL, "wss://127.0.0.1:") {
 			t.Fatalf("listens on %s, want wss://", s.URL)
@@ -289,39 +284,6 @@ func TestTLS(t *testing.T) {
 		}
 		s.End()
 	}, "-cert", cert, "-key", key)
-}
-
-// certificate makes a certificate for 127.0.0.1 that vouches for itself, in two files.
-func certificate(t *testing.T) (certFile, keyFile string, roots *x509.CertPool) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber:          big.NewInt(1),
-		NotAfter:              time.Now().Add(time.Hour),
-		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1)},
-		IsCA:                  true,
-		BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	certFile, keyFile = filepath.Join(t.TempDir(), "cert.pem"), filepath.Join(t.TempDir(), "key.pem")
-	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})
-	if err := errors.Join(os.WriteFile(certFile, certPEM, 0o600), os.WriteFile(keyFile, keyPEM, 0o600)); err != nil {
-		t.Fatal(err)
-	}
-	roots = x509.NewCertPool()
-	roots.AppendCertsFromPEM(certPEM)
-	return certFile, keyFile, roots
 }
 
 func TestWrongCommandLine(t *testing.T) {

@@ -18,7 +18,7 @@ import (
 // open starts a server and opens its page.
 func open(t *testing.T, b *devtools.Browser, args ...string) (*command.Server, *devtools.Page) {
 	t.Helper()
-	s := serve(t, args...)
+	s := start(t, args...)
 	p := b.Open(strings.Replace(s.URL, "ws", "http", 1))
 	waitState(p, "open")
 	return s, p

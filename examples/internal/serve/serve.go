@@ -26,13 +26,14 @@ const (
 	headerTimeout = 10 * time.Second // for a client to send its request
 	// Once a signal has come:
 	requestTimeout = 1 * time.Second // for requests to end
-	closeTimeout   = 5 * time.Second // for all to end
+	CloseTimeout   = 5 * time.Second // for all to end
 )
 
 // A Command is an example server's command line. All have -addr, -cert, -key and -origin; further flags go into Flags.
 type Command struct {
 	Flags   *flag.FlagSet
 	Origins []string // of -origin, for [websocket.Options]
+	Scheme  string   // of the URL that is printed: http, or ws; with a certificate, https or wss
 
 	addr      string
 	cert, key string // files; without them there is no TLS
@@ -40,7 +41,7 @@ type Command struct {
 
 // New returns the command line of the command name.
 func New(name string) *Command {
-	cmd := &Command{Flags: flag.NewFlagSet(name, flag.ExitOnError)}
+	cmd := &Command{Scheme: "http", Flags: flag.NewFlagSet(name, flag.ExitOnError)}
 	cmd.Flags.StringVar(&cmd.addr, "addr", "127.0.0.1:8080", "`address` to listen on; port 0 picks a free one")
 	cmd.Flags.StringVar(&cmd.cert, "cert", "", "`file` with the TLS certificate, PEM")
 	cmd.Flags.StringVar(&cmd.key, "key", "", "`file` with the TLS certificate's key, PEM")
@@ -71,7 +72,7 @@ func (cmd *Command) Require(ok bool, rule string) {
 	os.Exit(2)
 }
 
-// Main listens, prints "listening on http://HOST:PORT/" (https:// with a certificate), and serves until SIGINT or SIGTERM
+// Main listens, prints "listening on http://HOST:PORT/" (with Scheme instead of http), and serves until SIGINT or SIGTERM
 // comes; then it closes all connections of ws with 1001. Where that is not to be had, it says why and ends the command with
 // status 1.
 func (cmd *Command) Main(handler http.Handler, ws *websocket.Server) {
@@ -86,14 +87,14 @@ func (cmd *Command) Main(handler http.Handler, ws *websocket.Server) {
 // run listens, says so on stdout, and serves until ctx ends; then it closes all connections.
 func (cmd *Command) run(ctx context.Context, handler http.Handler, ws *websocket.Server, stdout io.Writer) error {
 	hs := &http.Server{Handler: handler, ReadHeaderTimeout: headerTimeout}
-	serve, scheme := hs.Serve, "http"
+	serve, scheme := hs.Serve, cmd.Scheme
 	if cmd.cert != "" {
 		cert, err := tls.LoadX509KeyPair(cmd.cert, cmd.key)
 		if err != nil {
 			return err
 		}
 		hs.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}}
-		serve, scheme = func(ln net.Listener) error { return hs.ServeTLS(ln, "", "") }, "https"
+		serve, scheme = func(ln net.Listener) error { return hs.ServeTLS(ln, "", "") }, cmd.Scheme+"s"
 	}
 	ln, err := net.Listen("tcp", cmd.addr)
 	if err != nil {
@@ -114,7 +115,7 @@ func (cmd *Command) run(ctx context.Context, handler http.Handler, ws *websocket
 // shutdown ends the HTTP server, which knows nothing of its WebSockets, and these, both at once: a browser opens
 // connections in advance, for whose requests the HTTP server would wait while the pages wait for their Close frames.
 func shutdown(hs *http.Server, ws *websocket.Server) error {
-	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), CloseTimeout)
 	defer cancel()
 	closed := make(chan error, 1)
 	go func() { closed <- ws.Shutdown(ctx) }()
