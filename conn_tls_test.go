@@ -1,0 +1,167 @@
+package websocket
+
+// A connection over TLS, where half-closing is an alert, a write that was cut can't
+// go on, and a deaf peer keeps its alert waiting.
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// tlsEndpoint connects an endpoint under test to a peer by TLS over loopback TCP.
+func tlsEndpoint(t *testing.T, o *Options, client bool) (*Conn, *peer) {
+	t.Helper()
+	s := httptest.NewUnstartedServer(nil)
+	s.StartTLS() // for its certificate
+	certificates := s.TLS.Certificates
+	s.Close()
+	a, b := tcpPair(t)
+	dials := tls.Client(a, &tls.Config{InsecureSkipVerify: true})
+	accepts := tls.Server(b, &tls.Config{Certificates: certificates})
+	shaken := make(chan error, 1)
+	go func() { shaken <- accepts.HandshakeContext(t.Context()) }()
+	if err := dials.HandshakeContext(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-shaken; err != nil {
+		t.Fatal(err)
+	}
+	near, far := accepts, dials
+	if client {
+		near, far = dials, accepts
+	}
+	return endpointOver(t, near, o, client), newPeer(t, far, !client)
+}
+
+// bothSidesTLS runs f with a server and with a client under test over TLS.
+func bothSidesTLS(t *testing.T, o *Options, f func(t *testing.T, c *Conn, p *peer)) {
+	t.Helper()
+	for _, client := range []bool{false, true} {
+		t.Run(side(client), func(t *testing.T) {
+			t.Parallel()
+			c, p := tlsEndpoint(t, o, client)
+			f(t, c, p)
+		})
+	}
+}
+
+func TestMessagesOverTLS(t *testing.T) {
+	bothSidesTLS(t, quiet(), func(t *testing.T, c *Conn, p *peer) {
+		for n := copyLimit - 2; n <= streamChunk+2; n++ {
+			message := strings.Repeat("x", n)
+			if err := c.Write(t.Context(), Binary, []byte(message)); err != nil {
+				t.Fatal(err)
+			}
+			p.want("the whole message", binaryOf(message))
+			p.sends(binaryOf(message))
+			if _, data, err := c.Read(t.Context()); err != nil || string(data) != message {
+				t.Fatalf("got %d octets of %d, %v", len(data), n, err)
+			}
+		}
+	})
+}
+
+func TestReadResumesInsideAFrameOverTLS(t *testing.T) {
+	bothSidesTLS(t, quiet(), func(t *testing.T, c *Conn, p *peer) {
+		wire := p.wire(text("first").more(), cont("second"))
+		for _, b := range wire {
+			p.writes([]byte{b})
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Millisecond)
+			_, data, err := c.Read(ctx)
+			cancel()
+			if err == nil {
+				if string(data) != "firstsecond" {
+					t.Errorf("got %q", data)
+				}
+				return
+			}
+			if !errors.Is(err, context.DeadlineExceeded) {
+				t.Fatalf("got %v", err)
+			}
+		}
+		if _, data, err := c.Read(t.Context()); err != nil || string(data) != "firstsecond" {
+			t.Errorf("got %q, %v", data, err)
+		}
+	})
+}
+
+func TestCloseIsBoundedOverTLS(t *testing.T) {
+	o := &Options{KeepAlive: -1, CloseTimeout: 200 * time.Millisecond}
+	bothSidesTLS(t, o, func(t *testing.T, c *Conn, p *peer) {
+		p.stopsListening()
+		stuck := make(chan error, 1)
+		go func() { stuck <- c.Write(t.Context(), Binary, make([]byte, 64<<20)) }()
+		got := readAsync(t.Context(), c)
+		time.Sleep(100 * time.Millisecond) // for the Write to fill what there is of buffers
+		begun := time.Now()
+		if err := c.Close(StatusNormalClosure, ""); err == nil {
+			t.Error("Close got nil of a peer that takes nothing")
+		}
+		if d := time.Since(begun); d > 4*time.Second { // TLS would wait five for its alert to leave
+			t.Errorf("Close took %v", d)
+		}
+		if err := <-stuck; err == nil {
+			t.Error("Write got nil")
+		}
+		if r := <-got; r.err != errClosed {
+			t.Errorf("Read got %v, want net.ErrClosed", r.err)
+		}
+	})
+}
+
+func TestPeerThatTakesNothingForWriteTimeoutOverTLS(t *testing.T) {
+	o := &Options{KeepAlive: -1, WriteTimeout: 100 * time.Millisecond}
+	bothSidesTLS(t, o, func(t *testing.T, c *Conn, p *peer) {
+		p.stopsListening()
+		begun := time.Now()
+		err := c.Write(t.Context(), Binary, make([]byte, 64<<20))
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("got %v, want os.ErrDeadlineExceeded", err)
+		}
+		if d := time.Since(begun); d < 100*time.Millisecond {
+			t.Errorf("it came after %v, which is early", d)
+		}
+	})
+}
+
+func TestPeerInTheMiddleOfAnUploadSeesTheCodeOverTLS(t *testing.T) {
+	bothSidesTLS(t, &Options{KeepAlive: -1, ReadLimit: 1000}, func(t *testing.T, c *Conn, p *peer) {
+		p.sends(binaryOf(strings.Repeat("x", 20<<20)))
+		if _, _, err := c.Read(t.Context()); !errors.Is(err, ErrTooBig) {
+			t.Errorf("got %v, want ErrTooBig", err)
+		}
+		p.want("1009, although the peer is still sending", closeFrame(StatusMessageTooBig, ""))
+		p.sends(closeFrame(StatusMessageTooBig, ""))
+		p.wantEOF("TLS ends with its alert")
+	})
+}
+
+func TestClosingHandshakeOverTLS(t *testing.T) {
+	bothSidesTLS(t, quiet(), func(t *testing.T, c *Conn, p *peer) {
+		closed := make(chan error, 1)
+		go func() { closed <- c.Close(StatusGoingAway, "bye") }()
+		p.want("our Close", closeFrame(StatusGoingAway, "bye"))
+		p.sends(text("crossed it"), closeFrame(StatusGoingAway, ""))
+		if p.client {
+			p.wantEOF("the server ends TLS first (7.1.1)")
+		}
+		p.hangsUp()
+		if err := <-closed; err != nil {
+			t.Errorf("Close got %v", err)
+		}
+	})
+	bothSidesTLS(t, quiet(), func(t *testing.T, c *Conn, p *peer) { // the end of TLS is not the end of a message
+		p.sends(text("half").more())
+		p.stopsTalking()
+		if _, _, err := c.Read(t.Context()); !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("Read got %v, want io.ErrUnexpectedEOF", err)
+		}
+	})
+}
