@@ -115,7 +115,7 @@ func TestSlowViewersAreDropped(t *testing.T) {
 		}
 	}()
 	v := c.Next()
-	for v["dropped"] == 0.0 {
+	for patience := servetest.Context(t); v["dropped"] == 0.0 && patience.Err() == nil; {
 		next := c.Next()
 		if next["n"] != v["n"].(float64)+1 {
 			t.Fatalf("value %v came after value %v", next["n"], v["n"])
