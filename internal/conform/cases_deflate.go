@@ -160,7 +160,8 @@ func zip(op byte, p []byte) frame { return frame{opcode: op, rsv: rsv1, payload:
 // zipText is a Text compressed by the standard library, standing alone.
 func zipText(s string) frame { return zip(opText, deflate([]byte(s), nil, 6)) }
 
-// asOffered stands for the answer that a client likes best: its own offer, repeated.
+// asOffered stands for the answer that a client likes best: its own offer, repeated. More
+// parameters may follow.
 const asOffered = "as offered"
 
 // withDeflate gives a case the extension, in the form that suits the endpoint.
@@ -340,7 +341,7 @@ func (k *catalog) takeover() {
 			}
 		}}, send(helloZip, zip(opText, []byte(again)), ping("?")), expectEcho(hello),
 		fails(1007, 1002).orTolerably("it could be read, though it must not have been sent", echoes(hello)))
-	c.offer, c.answer = deflateName+"; "+clientNoTakeover, deflateName+"; "+serverNoTakeover
+	c.offer, c.answer = deflateName+"; "+clientNoTakeover, asOffered+"; "+serverNoTakeover
 	k.rule("7692 7.2", "What an endpoint sends must inflate with the window that was agreed.", Both)
 	var turns []step
 	for i := range 40 {

@@ -73,8 +73,8 @@ func answerTo(offer *deflateTerms, answer string) (string, *deflateTerms) {
 	if offer == nil {
 		return "", nil
 	}
-	if answer == asOffered {
-		answer = deflateName
+	if more, ok := strings.CutPrefix(answer, asOffered); ok {
+		answer = deflateName + more
 		if offer.clientFresh {
 			answer += "; " + clientNoTakeover
 		}
@@ -156,7 +156,7 @@ func (s accepted) run(c *conversation) {
 		return
 	}
 	terms, err := judgeAnswer(c.of.offer, h.values("Sec-WebSocket-Extensions"))
-	if err != nil && c.of.answer == asOffered {
+	if err != nil && strings.HasPrefix(c.of.answer, asOffered) {
 		c.skip("the server's answer is wrong, which the cases of RFC 7692 section 7.1 tell")
 		return
 	}
