@@ -3,6 +3,7 @@ package conform
 import (
 	"bytes"
 	"crypto/rand"
+	"crypto/subtle"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -110,8 +111,12 @@ func applyMask(b []byte, key [4]byte) {
 	if key == [4]byte{} {
 		return
 	}
-	for i := range b {
-		b[i] ^= key[i%4]
+	var keys [1024]byte
+	for i := range keys {
+		keys[i] = key[i%4]
+	}
+	for len(b) > 0 {
+		b = b[subtle.XORBytes(b, b, keys[:]):]
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/seed26cb4e35/websocket"
 	"github.com/seed26cb4e35/websocket/internal/conform"
@@ -21,6 +22,9 @@ import (
 
 // limit is the read limit of the endpoints, in octets: room for the biggest message of the cases.
 const limit = 16 << 20
+
+// patience is long, for a busy machine and the race detector; what is right never needs it.
+const patience = 20 * time.Second
 
 // The options of the endpoints.
 var (
@@ -140,7 +144,7 @@ func TestServersAreRight(t *testing.T) {
 			}
 			defer srv.Close()
 			results, err := conform.ExamineServer(t.Context(), "ws"+strings.TrimPrefix(srv.URL, "http")+"/",
-				conform.Config{Limit: limit, Memory: held, Match: way.match})
+				conform.Config{Limit: limit, Memory: held, Match: way.match, Patience: patience})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -174,7 +178,7 @@ func TestClientsAreRight(t *testing.T) {
 				srv.Close()
 				config.NextProtos = nil
 			}
-			exam, err := conform.Listen("127.0.0.1:0", config, conform.Config{Limit: limit, Memory: held, Match: way.match})
+			exam, err := conform.Listen("127.0.0.1:0", config, conform.Config{Limit: limit, Memory: held, Match: way.match, Patience: patience})
 			if err != nil {
 				t.Fatal(err)
 			}

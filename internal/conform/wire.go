@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 )
@@ -74,6 +75,8 @@ type wire struct {
 	start    time.Time
 	patience time.Duration
 	incoming *incoming // nil: no compression agreed
+
+	arrived atomic.Int64 // when octets last came, since start
 
 	mu     sync.Mutex
 	log    []logLine          // the first lines
@@ -225,7 +228,9 @@ func (s stalled) Read(p []byte) (int, error) {
 	if gate != nil {
 		<-gate
 	}
-	return s.w.conn.Read(p)
+	n, err := s.w.conn.Read(p)
+	s.w.arrived.Store(int64(time.Since(s.w.start)))
+	return n, err
 }
 
 // listen starts the goroutine that turns octets into events.
@@ -260,7 +265,7 @@ func (w *wire) push(e event) bool {
 	return e.kind < evEnd
 }
 
-// next returns the next event, or evSilence after d.
+// next returns the next event, or evSilence where for d no octet has come.
 func (w *wire) next(d time.Duration) event {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -276,7 +281,11 @@ func (w *wire) next(d time.Duration) event {
 		select {
 		case <-w.wake:
 		case <-timer.C:
-			return event{kind: evSilence}
+			quiet := time.Since(w.start) - time.Duration(w.arrived.Load())
+			if quiet >= d {
+				return event{kind: evSilence}
+			}
+			timer.Reset(d - quiet)
 		}
 	}
 }
