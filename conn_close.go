@@ -555,7 +555,7 @@ func (c *Conn) findReason() {
 	if look {
 		c.lookForClose()
 		c.unlockRead()
-	} else {
+	} else if !c.calling.Load() { // else it is the one who reads that has written
 		select {
 		case <-over:
 		case <-time.After(answerPatience):

@@ -66,7 +66,8 @@ func (c *Conn) Ping(ctx context.Context) (time.Duration, error) {
 	p := binary.BigEndian.AppendUint64(nil, w.number)
 	err := c.writeFrame(ctx, &Header{Fin: true, Opcode: OpPing}, p)
 	c.unlockFrame()
-	if err == nil {
+	failed := err != nil
+	if !failed {
 		select {
 		case <-w.pong:
 			return w.at - begun, nil
@@ -78,8 +79,10 @@ func (c *Conn) Ping(ctx context.Context) (time.Duration, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.ping.forget(w)
-	if err == nil {
-		err = c.errLocked()
+	if !failed {
+		if ended := c.errLocked(); ended != nil {
+			return 0, ended
+		}
 	}
 	return 0, err
 }

@@ -120,7 +120,7 @@ func (c *Conn) releaseTurn(t *turn) {
 
 // lockRead takes the reading turn for a read under ctx.
 func (c *Conn) lockRead(ctx context.Context) error {
-	if err := checkContext("read", ctx); err != nil {
+	if err := c.checkContext("read", ctx); err != nil {
 		return err
 	}
 	done := ctx.Done() // without c.mu, which the connection's own context takes
@@ -156,10 +156,10 @@ func (c *Conn) lock(t *turn, ctx context.Context, may func() error) error {
 		t.held = true
 		return nil
 	}
-	switch err := c.wait(t, ctx, c.over()); {
-	case err == errClosed:
-		return c.errLocked()
-	case err != nil:
+	if err := c.wait(t, ctx, c.over()); err != nil {
+		if ended := c.errLocked(); ended != nil {
+			return ended
+		}
 		return err
 	}
 	if err := may(); err != nil {
@@ -213,7 +213,7 @@ func (c *Conn) freeReader() {
 // lockMessage takes the turns for sending a message in one frame: both at once
 // where nobody has them and ctx is the one of the last write, or can't end.
 func (c *Conn) lockMessage(ctx context.Context) error {
-	if err := checkContext("write", ctx); err != nil {
+	if err := c.checkContext("write", ctx); err != nil {
 		return err
 	}
 	done := ctx.Done() // without c.mu, as in lockRead
@@ -248,7 +248,7 @@ var errSendingTaken = errors.New("websocket: waited WriteTimeout for a MessageWr
 // lockSending takes the turn for sending a message. It waits for a MessageWriter
 // as long as that one writes.
 func (c *Conn) lockSending(ctx context.Context) error {
-	if err := checkContext("write", ctx); err != nil {
+	if err := c.checkContext("write", ctx); err != nil {
 		return err
 	}
 	c.mu.Lock()
@@ -297,8 +297,8 @@ func (c *Conn) waitSending(ctx context.Context) error {
 			continue
 		}
 		c.sending.leave(w)
-		if err == errClosed {
-			err = c.errLocked()
+		if ended := c.errLocked(); ended != nil {
+			return ended
 		}
 		return err
 	}
@@ -306,7 +306,7 @@ func (c *Conn) waitSending(ctx context.Context) error {
 
 // lockFrame takes the framing turn for a write under ctx.
 func (c *Conn) lockFrame(ctx context.Context) error {
-	if err := checkContext("write", ctx); err != nil {
+	if err := c.checkContext("write", ctx); err != nil {
 		return err
 	}
 	done := ctx.Done() // without c.mu, as in lockRead
@@ -443,15 +443,21 @@ func (c *Conn) foreign(done <-chan struct{}) <-chan struct{} {
 	return done
 }
 
-// checkContext says why ctx is of no use.
-func checkContext(op string, ctx context.Context) error {
+// checkContext says why ctx is of no use. One that has ended because the connection
+// is over says that.
+func (c *Conn) checkContext(op string, ctx context.Context) error {
 	if ctx == nil {
 		return errNilContext
 	}
-	if ctx.Err() != nil {
-		return contextError(op, ctx)
+	if ctx.Err() == nil {
+		return nil
 	}
-	return nil
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if ended := c.errLocked(); ended != nil {
+		return ended
+	}
+	return contextError(op, ctx)
 }
 
 // contextError is the error of an operation that ctx has ended.

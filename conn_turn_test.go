@@ -182,3 +182,48 @@ func TestWriteWaitsForAnotherThatMakesProgress(t *testing.T) {
 		}
 	}
 }
+
+func TestConnectionsOwnContextDoesNotHideItsEnd(t *testing.T) {
+	bothSides(t, func(t *testing.T, c *Conn, p *peer) {
+		own := c.Context()
+		derived, cancel := context.WithCancel(own)
+		defer cancel()
+		p.sends(closeFrame(4321, ""))
+		if _, _, err := c.Read(derived); CloseStatus(err) != 4321 || errors.Is(err, net.ErrClosed) {
+			t.Errorf("got %v, want the CloseError and only it", err)
+		}
+		<-derived.Done()
+		for _, ctx := range []context.Context{own, derived} {
+			_, _, read := c.Read(ctx)
+			_, writer := c.Writer(ctx, Text)
+			_, pinged := c.Ping(ctx)
+			for i, err := range []error{read, writer, pinged, c.Write(ctx, Text, nil)} {
+				if CloseStatus(err) != 4321 || !errors.Is(err, net.ErrClosed) {
+					t.Errorf("call %d got %v, want net.ErrClosed and the cause", i, err)
+				}
+			}
+		}
+	})
+	bothSides(t, func(t *testing.T, c *Conn, p *peer) { // whoever waits for a turn
+		w, err := c.Writer(t.Context(), Text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		results := make(chan error, 20)
+		for range cap(results) {
+			go func() { results <- c.Write(c.Context(), Text, nil) }()
+		}
+		synctest.Wait()
+		if err := c.CloseNow(); err != nil {
+			t.Fatal(err)
+		}
+		for range cap(results) {
+			if err := <-results; err != errClosed {
+				t.Errorf("got %v, want net.ErrClosed", err)
+			}
+		}
+		if err := w.Close(); err != errClosed {
+			t.Errorf("MessageWriter.Close got %v, want net.ErrClosed", err)
+		}
+	})
+}
