@@ -12,6 +12,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -36,6 +37,8 @@ const (
 	setSameStyle                        // all messages are read like the first
 	setEcho                             // messages are sent back
 	setCloseAfter                       // the first of two bits: after how many messages Close is called; 0: never
+	_                                   //
+	setSocket                           // octets come by a socket, so that there are no pauses
 )
 
 func (s fuzzSetup) has(bit fuzzSetup) bool { return s&bit != 0 }
@@ -318,11 +321,36 @@ func outcomeOf(t *testing.T, err error) outcome {
 	return outcome{}
 }
 
+// addTight adds messages that just keep small limits, and that just don't.
+func addTight(f *testing.F) {
+	d := newDeflater(&deflateParams{sendBits: 15, level: 9})
+	for _, n := range []int{100, 101} {
+		message := strings.Repeat("x", n)
+		deflated := string(d.end(d.write(nil, []byte(message))))
+		for _, frames := range [][]frame{
+			{binaryOf(message)},
+			{binaryOf(message[:60]).more(), ping("?"), cont(message[60:])},
+			{text(deflated).rsv(1)},
+			{text(deflated[:5]).rsv(1).more(), ping("?"), cont(deflated[5:])},
+			slices.Concat([]frame{text("").more()}, slices.Repeat([]frame{cont("").more()}, n-98), []frame{cont("")}), // 4 or 5
+		} {
+			var octets []byte
+			for _, f := range frames {
+				octets = f.append(octets, false, [4]byte{})
+			}
+			f.Add(octets, []byte{}, uint16(setTight|setDeflate))
+			f.Add(octets, []byte{0x41}, uint16(setTight|setDeflate|4*setStyle))
+		}
+	}
+}
+
 // FuzzConversation: any octets at any chunking, with pauses between them and read
 // in any way, come to what the reference says, in the same order: messages, Pings
 // and Pongs, and the end.
 func FuzzConversation(f *testing.F) {
 	f.Add([]byte("\x01\x03\xe2\x82\xac\x89\x01!\x00\x02ab\x80\x00\x88\x02\x03\xe8"), []byte{0x40, 0x81, 3}, uint16(setStyle))
+	f.Add([]byte("\x82\x7f\x00\x00\x00\x00\x00\x0f\xff\xff that was the header of a megabyte"), []byte{0x42}, uint16(0))
+	addTight(f)
 	f.Add([]byte("\xc1\x07\xf2\x48\xcd\xc9\xc9\x07\x00\x41\x00\xc1\x05\xf2\x00\x11\x00\x00"), []byte{1}, uint16(setDeflate|setTakeover))
 	f.Fuzz(func(t *testing.T, octets, cuts []byte, setup uint16) {
 		s := fuzzSetup(setup)
@@ -398,6 +426,16 @@ func (c *scriptedConn) Write(p []byte) (int, error) {
 	return n, nil
 }
 
+// all is what was sent.
+func (c *scriptedConn) all() []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		panic("the stream is still open")
+	}
+	return c.sent
+}
+
 func (c *scriptedConn) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -423,7 +461,8 @@ func (c *scriptedConn) RemoteAddr() net.Addr             { return nil }
 type talk struct {
 	t      *testing.T
 	c      *Conn
-	conn   *scriptedConn
+	conn   *scriptedConn // nil: a socket
+	sent   func() []byte // all that was sent, once the connection is over
 	setup  fuzzSetup
 	got    played // messages only
 	closed bool   // we have called Close, with this result:
@@ -433,15 +472,43 @@ type talk struct {
 // ownClose is what the application closes with.
 var ownClose = outcome{"close", StatusGoingAway, "enough"}
 
-func newTalk(t *testing.T, octets, cuts []byte, setup fuzzSetup) *talk {
+func newTalk(t *testing.T, octets, cuts []byte, setup fuzzSetup, sockets net.Listener) *talk {
 	ahead, rest := setup.cutAhead(octets)
-	conn := newScriptedConn(rest, cuts, setup.has(setLate))
+	x := &talk{t: t, setup: setup}
 	limit, frames := setup.limits()
-	return &talk{t: t, conn: conn, setup: setup, c: newConn(config{
-		rwc: conn, client: !setup.has(setServer), ahead: ahead, deflate: setup.params(),
-		limits: &limits{readLimit: int64(limit), maxFragments: frames, sendLimit: 1 << 20,
-			writeTimeout: time.Minute, closeTimeout: time.Minute},
-	})}
+	cfg := config{client: !setup.has(setServer), ahead: ahead, deflate: setup.params(), limits: &limits{
+		readLimit: int64(limit), maxFragments: frames, sendLimit: 1 << 20, writeTimeout: time.Minute, closeTimeout: time.Minute}}
+	if setup.has(setSocket) {
+		cfg.rwc, x.sent = overSocket(t, sockets, chunks{octets: rest, cuts: cuts, pause: func() error { return nil }})
+	} else {
+		x.conn = newScriptedConn(rest, cuts, setup.has(setLate))
+		cfg.rwc, x.sent = x.conn, x.conn.all
+	}
+	x.c = newConn(cfg)
+	return x
+}
+
+// overSocket is a socket that a peer writes chunks to, who keeps what is sent.
+func overSocket(t *testing.T, l net.Listener, stream chunks) (near net.Conn, sent func() []byte) {
+	near, err := net.Dial(l.Addr().Network(), l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	far, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_, _ = io.Copy(struct{ io.Writer }{far}, struct{ io.Reader }{&stream}) // as far as it is taken
+		_ = far.(*net.UnixConn).CloseWrite()
+	}()
+	all := make(chan []byte, 1)
+	go func() {
+		b, _ := io.ReadAll(far) // a reset is an end too
+		_ = far.Close()
+		all <- b
+	}()
+	return near, func() []byte { return <-all }
 }
 
 // play reads to the end, or as far as the application goes.
@@ -520,6 +587,9 @@ func (x *talk) readOn(m *MessageReader, data *[]byte) error {
 
 // context is a context that the next pause ends.
 func (x *talk) context() context.Context {
+	if x.conn == nil {
+		return context.Background()
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	x.conn.mu.Lock()
 	if old := x.conn.cancel; old != nil {
@@ -532,6 +602,9 @@ func (x *talk) context() context.Context {
 
 // noContext lets octets come without pauses: nothing is there that they could end.
 func (x *talk) noContext() {
+	if x.conn == nil {
+		return
+	}
 	x.conn.mu.Lock()
 	defer x.conn.mu.Unlock()
 	if cancel := x.conn.cancel; cancel != nil {
@@ -565,12 +638,7 @@ func (x *talk) finish() []byte {
 	}
 	_ = x.c.Close(StatusNormalClosure, "") // waits for the end that is under way
 	_ = x.c.CloseNow()
-	x.conn.mu.Lock()
-	defer x.conn.mu.Unlock()
-	if !x.conn.closed {
-		x.t.Error("the stream is still open")
-	}
-	return x.conn.sent
+	return x.sent()
 }
 
 // check holds what was read and what was sent against the reference.
@@ -646,17 +714,23 @@ func (x *talk) checkPrefix(what string, got, want []occurrence) {
 }
 
 // FuzzConn: FuzzConversation for a whole connection, by each of the ways to read
-// and with contexts that end between chunks. What it sends is right too: a Pong for
+// and with contexts that end between chunks, over a stream or a socket. What it sends is right too: a Pong for
 // each Ping, and at most one Close frame with the code that the end calls for, with
 // nothing behind it.
 func FuzzConn(f *testing.F) {
 	f.Add([]byte("\x01\x03\xe2\x82\xac\x89\x01!\x00\x02ab\x80\x00\x88\x02\x03\xe8"), []byte{0x40, 0x81, 3}, uint16(setEcho))
+	addTight(f)
 	f.Add([]byte("\x81\x01a\x82\x01b\x89\x00\x88\x02\x03\xe8\x89\x00"), []byte{0x40}, uint16(setEcho|2*setCloseAfter))
+	sockets, err := net.Listen("unix", filepath.Join(f.TempDir(), "socket"))
+	if err != nil {
+		f.Skip(err)
+	}
+	f.Cleanup(func() { _ = sockets.Close() })
 	f.Fuzz(func(t *testing.T, octets, cuts []byte, setup uint16) {
 		s := fuzzSetup(setup)
 		octets = s.bounded(octets)
 		want := s.judge(octets)
-		x := newTalk(t, slices.Clone(octets), cuts, s)
+		x := newTalk(t, slices.Clone(octets), cuts, s, sockets)
 		x.play()
 		x.check(want, x.finish())
 	})
