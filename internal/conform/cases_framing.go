@@ -317,6 +317,15 @@ func spell(word string) string {
 	return b.String()
 }
 
+// letterFrame returns the frame of a letter.
+func letterFrame(r rune, data []byte) frame {
+	opcodes := map[rune]byte{'T': opText, 't': opText, 'B': opBinary, 'b': opBinary, 'P': opPing, 'O': opPong}
+	if r == 'X' {
+		return *closeFrame(1000, "")
+	}
+	return frame{opcode: opcodes[r], payload: data, more: r == 't' || r == 'b' || r == 'c'}
+}
+
 // ordered returns the conversation of a word of frames, and whether its last frame ends the connection.
 func ordered(word string) (conversation []step, over bool) {
 	var frames []frame
@@ -325,19 +334,11 @@ func ordered(word string) (conversation []step, over bool) {
 	var body []byte
 	for i, r := range word {
 		data := []byte{'a' + byte(i)}
-		f := frame{payload: data, more: r == 't' || r == 'b' || r == 'c'}
+		f := letterFrame(r, data)
 		switch r {
-		case 'T', 't':
-			f.opcode = opText
-		case 'B', 'b':
-			f.opcode = opBinary
 		case 'P':
-			f.opcode = opPing
 			answers = append(answers, expect(pong(data)))
-		case 'O':
-			f.opcode = opPong
 		case 'X':
-			f = *closeFrame(1000, "")
 			answers = append(answers, expect(closes(1000)).orTolerably("5.5.1: typically the code is echoed", closes()))
 		}
 		frames = append(frames, f)

@@ -450,9 +450,6 @@ func (s staysSmall) String() string {
 	return fmt.Sprintf("expect that memory grows by at most %d octets, if it can be measured", s.max)
 }
 
-// isRight is for cases that have nothing to expect beyond what went before.
-var isRight = act{"that is all", func(c *conversation) { c.judge(Right, "") }}
-
 // endOf reports whether reading a head ended because the endpoint ended the connection.
 func endOf(err error) bool {
 	var timeout interface{ Timeout() bool }
