@@ -825,6 +825,7 @@ func TestBroadcastsOfOneGoroutineKeepTheirOrder(t *testing.T) {
 	s := &Server{Message: ignore, Options: Options{KeepAlive: -1, SendLimit: 64 << 20}}
 	v := serving(t, s, s)
 	p := v.open()
+	v.wantConns(1)
 	p.stopsListening()
 	for i := range 200 { // some find the socket full, and the turn taken
 		s.Broadcast(prepared(t, Binary, strings.Repeat(string(rune('a'+i%26)), 100_000)))
@@ -886,6 +887,7 @@ func TestBroadcastDropsThoseWhoDoNotKeepUp(t *testing.T) {
 			t.Error("the dropped one got all messages")
 		}
 		slow.sends(closeFrame(1013, ""))
+		slow.hangsUp()
 		if err := <-over; !errors.Is(err, ErrQueueFull) {
 			t.Errorf("Closed got %v, want ErrQueueFull", err)
 		}
