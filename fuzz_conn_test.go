@@ -760,7 +760,7 @@ type sending struct {
 
 	want   []occurrence // messages, in order
 	sure   int          // of them were written, by the word of a call that returned nil
-	pings  []occurrence // control frames, in order
+	pongs  []occurrence // in order
 	octets int          // that may still be written at length
 
 	w       *MessageWriter // that is open; nil: none
@@ -808,8 +808,8 @@ func (x *sending) step(op, high, low, kind byte) {
 		x.invalid(payload(0, n%100))
 	case 6:
 		p := payload(0, n%126)
-		x.c.sendControl(OpPing, p)
-		x.pings = append(x.pings, occurrence{OpPing, string(p)})
+		x.c.sendControl(OpPong, p)
+		x.pongs = append(x.pongs, occurrence{OpPong, string(p)})
 	}
 }
 
@@ -950,12 +950,12 @@ func (x *sending) finish(how byte) outcome {
 
 // check holds what was sent against what was to be sent.
 func (x *sending) check(parsed *reference, end outcome) {
-	messages, pings := only(parsed.seen, OpText, OpBinary), only(parsed.seen, OpPing)
+	messages, pongs := only(parsed.seen, OpText, OpBinary), only(parsed.seen, OpPong)
 	if n := len(messages); n < x.sure || n > len(x.want) || !slices.Equal(messages, x.want[:n]) || !x.failed && n < len(x.want) {
 		x.t.Errorf("messages: sent\n%v\nwant\n%v\nof which %d for sure", played{seen: messages}, played{seen: x.want}, x.sure)
 	}
-	if n := len(pings); n > len(x.pings) || !slices.Equal(pings, x.pings[:n]) || !x.failed && n < len(x.pings) {
-		x.t.Errorf("control frames: sent\n%v\nwant\n%v", played{seen: pings}, played{seen: x.pings})
+	if n := len(pongs); n > len(x.pongs) || !slices.Equal(pongs, x.pongs[:n]) || !x.failed && n < len(x.pongs) {
+		x.t.Errorf("Pongs: sent\n%v\nwant\n%v", played{seen: pongs}, played{seen: x.pongs})
 	}
 	whole := parsed.end == end && len(parsed.rest) == 0
 	if !whole && !(x.failed && parsed.end == streamEnds) {
