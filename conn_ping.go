@@ -32,7 +32,8 @@ type pingState struct {
 	paying   bool   // a goroutine is there that writes them
 	asking   bool   // keepalive's Ping is not written whole yet
 
-	asked    time.Duration // when keepalive's last Ping was, by monotonic; 0: none
+	began    time.Duration // when keepalive's last Ping began to be written, by monotonic
+	asked    time.Duration // when it was written whole; 0: none was, or octets have come meanwhile
 	progress uint32        // Conn.w.progress at that time
 	timer    *time.Timer   // for keepalive, where reads have no deadlines; else nil
 }
@@ -150,7 +151,7 @@ func (c *Conn) sendControl(op Opcode, payload []byte) {
 		return
 	}
 	if op == OpPing {
-		c.ping.asking = true
+		c.ping.asking, c.ping.began = true, monotonic()
 	}
 	if c.w.raw.isRaw() && !c.framing.held {
 		c.framing.held = true
@@ -272,6 +273,9 @@ func (c *Conn) paid(asked bool) {
 	}
 	c.mu.Lock()
 	c.ping.asking, c.ping.asked, c.ping.progress = false, monotonic(), c.w.progress.Load()
+	if c.r.src.lastOctet() >= c.ping.began { // that may be the Pong already, so wait for nothing
+		c.ping.asked = 0
+	}
 	c.mu.Unlock()
 }
 

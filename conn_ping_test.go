@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -95,5 +96,35 @@ func TestKeepAliveLooksBeforeItFailsTheConnection(t *testing.T) {
 		if _, data, err := c.Read(t.Context()); err != nil || string(data) != "two" {
 			t.Errorf("got %q, %v, want what has waited to be read", data, err)
 		}
+	})
+}
+
+// lateWriter is a stream whose writes return some time after the peer has answered
+// what was written.
+type lateWriter struct{ net.Conn }
+
+func (w lateWriter) Write(p []byte) (int, error) {
+	n, err := w.Conn.Write(p)
+	time.Sleep(time.Second)
+	return n, err
+}
+
+func TestPongThatComesBeforeItsPingIsWrittenCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		p := newPeer(t, far, true)
+		p.bubble, p.patience = true, time.Minute
+		c := endpointOver(t, lateWriter{near}, nil, false)
+		got := readAsync(t.Context(), c)
+		for range 5 {
+			f, err := p.next()
+			if err != nil || f.Opcode != OpPing {
+				t.Fatalf("got %v, %v, want the Ping of keepalive: the peer answers them all", f, err)
+			}
+			p.sends(pong(string(f.payload)))
+		}
+		p.hangsUp()
+		<-got
+		time.Sleep(time.Minute) // a write may still be on its way
 	})
 }
