@@ -1,39 +1,621 @@
 package websocket
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 )
 
-// An application may close a connection as soon as Open has shown it, while the
-// connection is about to be watched.
-func TestCloseWhileMessagesBeginToCome(t *testing.T) {
-	for range 1000 {
-		closed, over := make(chan error, 1), make(chan error, 1)
-		s := &Server{
-			Open: func(c *Conn, _ *http.Request) error {
-				go func() { closed <- c.Close(StatusNormalClosure, "") }()
-				return nil
-			},
-			Message: func(*Conn, Message) error { return nil },
-			Closed:  func(_ *Conn, err error) { over <- err },
+// This file holds what only event mode promises. What both modes promise is in
+// server_test.go, what it costs in events_linux_test.go.
+
+// eventsOver serves one connection in event mode over TCP.
+func eventsOver(t *testing.T, s *Server) (*Conn, *peer) {
+	t.Helper()
+	near, far := tcpPair(t)
+	return serveEvents(t, s, near), newPeer(t, far, true)
+}
+
+func serveEvents(t *testing.T, s *Server, near net.Conn) *Conn {
+	t.Helper()
+	c := NewServerConn(near, &s.Options)
+	if err := s.Serve(c, nil); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for c := range s.Conns() {
+			_ = c.CloseNow()
 		}
-		far, near := tcpPair(t)
-		p := newPeer(t, far, true)
-		if err := s.Serve(NewServerConn(near, quiet()), nil); err != nil {
-			t.Fatal(err)
+		if err := s.Shutdown(context.Background()); err != nil {
+			t.Error(err)
 		}
-		p.want("the Close of the application", closeFrame(1000, ""))
-		p.sends(closeFrame(1000, ""))
-		p.wantEOF("the server ends TCP")
-		p.hangsUp()
-		if err := <-closed; err != nil {
-			t.Fatalf("Close: %v", err)
-		}
-		if err := <-over; !errors.Is(err, net.ErrClosed) {
-			t.Fatalf("Closed got %v, want net.ErrClosed", err)
+	})
+	return c
+}
+
+func TestEventsInAnyPieces(t *testing.T) {
+	long, other := strings.Repeat("0123456789", 20_000), strings.Repeat("ä", 100)
+	frames := []frame{
+		text("one"), text("t").more(), ping("p"), cont("").more(), cont("wo"), binaryOf(""), binaryOf(long),
+		text(other[:101]).more(), cont(other[101:]), pong("unasked"), binaryOf(long[:70_000]).more(), cont(long[70_000:]), text("last"),
+	}
+	want := []frame{text("one"), pong("p"), text("two"), binaryOf(""), binaryOf(long), text(other), binaryOf(long), text("last")}
+	for _, piece := range []int{0, 1, 3, 1000} {
+		s := &Server{Options: *quiet(), Message: writeBack}
+		_, p := eventsOver(t, s)
+		p.piece = piece
+		p.sends(frames...)
+		p.want(fmt.Sprintf("the echo, in order, of frames in pieces of %d octets", piece), want...)
+	}
+}
+
+func TestEventsOfCompressedMessages(t *testing.T) {
+	for _, takeover := range []bool{false, true} {
+		s := &Server{Options: Options{KeepAlive: -1, Compression: &Compression{ContextTakeover: takeover, Threshold: 1}}, Message: writeBack}
+		near, far := tcpPair(t)
+		serveEvents(t, s, near)
+		client := NewClientConn(far, &Options{KeepAlive: -1, Compression: s.Options.Compression})
+		defer client.CloseNow()
+		for i := range 20 {
+			msg := strings.Repeat(fmt.Sprint("the same words ", i), 1+i*500)
+			if err := client.Write(t.Context(), Text, []byte(msg)); err != nil {
+				t.Fatal(err)
+			}
+			if _, got, err := client.Read(t.Context()); err != nil || string(got) != msg {
+				t.Fatalf("message %d: got %d octets, %v", i, len(got), err)
+			}
 		}
 	}
+}
+
+func TestSlowMessageDelaysNoOtherConnection(t *testing.T) {
+	entered, release := make(chan struct{}), make(chan struct{})
+	s := &Server{Options: *quiet(), Message: func(c *Conn, msg Message) error {
+		if string(msg.Data) == "slow" {
+			close(entered)
+			<-release
+		}
+		return writeBack(c, msg)
+	}}
+	_, slow := eventsOver(t, s)
+	_, other := eventsOver(t, s)
+	slow.sends(text("slow"), text("behind it"))
+	<-entered
+	for range 10 {
+		other.sends(text("x"))
+		other.want("the echo of another connection", text("x"))
+	}
+	slow.wantIdle("Message has not returned")
+	close(release)
+	slow.want("the echo, in order", text("slow"), text("behind it"))
+}
+
+func TestRepliesToWhatArrivedTogetherLeaveTogether(t *testing.T) {
+	for _, row := range []struct {
+		size, count int
+		most        uint32 // writes
+	}{{10, 200, 1}, {10_000, 3, 1}, {5000, 12, 1}} {
+		begun, goOn := make(chan struct{}), make(chan struct{})
+		s := &Server{Options: *quiet(), Message: func(c *Conn, msg Message) error {
+			if string(msg.Data) == "wait" {
+				close(begun)
+				<-goOn
+				return nil
+			}
+			return writeBack(c, msg)
+		}}
+		c, p := eventsOver(t, s)
+		p.sends(text("wait"))
+		<-begun
+		msg := binaryOf(strings.Repeat("x", row.size))
+		for range row.count {
+			p.sends(msg)
+		}
+		time.Sleep(50 * time.Millisecond) // so that they have arrived together, or most of them
+		close(goOn)
+		for range row.count {
+			p.want("the echo", msg)
+		}
+		within(t, "the turn is given back", func() bool {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			return !c.reading.held
+		})
+		if n := c.w.progress.Load(); n > row.most+2 { // a reading buffer ends anywhere, and a slow machine may flush once
+			t.Errorf("%d replies of %d octets left in %d writes", row.count, row.size, n)
+		}
+	}
+}
+
+// What one callback has written waits for no other: a millisecond is not up to
+// users to keep.
+func TestWhatIsHeldBackLeavesThoughCallbacksTakeTheirTime(t *testing.T) {
+	release := make(chan struct{})
+	s := &Server{Options: *quiet(), Message: func(c *Conn, msg Message) error {
+		if err := writeBack(c, msg); err != nil {
+			return err
+		}
+		select {
+		case <-release:
+		case <-time.After(30 * time.Second):
+			return errors.New("the reply did not arrive while its callback ran")
+		}
+		return nil
+	}}
+	near, far := tcpPair(t)
+	p := newPeer(t, far, true)
+	p.sends(text("1"), text("2"), text("3"), text("4"))
+	serveEvents(t, s, near) // when all has arrived
+	for i := range 4 {
+		p.want("a reply whose callback has not returned", text(fmt.Sprint(i+1)))
+		p.wantIdle("the next callback has not begun")
+		release <- struct{}{}
+	}
+}
+
+func TestHeldBackIsSentBeforeWhatFollows(t *testing.T) {
+	big := strings.Repeat("b", 100_000)
+	var s *Server
+	s = &Server{Options: *quiet(), Message: func(c *Conn, msg Message) error {
+		if err := writeBack(c, msg); err != nil {
+			return err
+		}
+		switch string(msg.Data) {
+		case "queue":
+			return c.Send(prepared(t, Text, "queued"))
+		case "broadcast":
+			s.Broadcast(prepared(t, Text, "to all"))
+		case "big":
+			return c.Write(context.Background(), Binary, []byte(big))
+		case "stream":
+			w, err := c.Writer(context.Background(), Text)
+			if err != nil {
+				return err
+			}
+			_, _ = w.Write([]byte("str"))
+			_, _ = w.Write([]byte("eam"))
+			return w.Close()
+		}
+		return nil
+	}}
+	near, far := tcpPair(t)
+	p := newPeer(t, far, true)
+	p.sends(text("broadcast"), text("big"), ping("p"), text("stream"), text("queue"), closeFrame(1000, ""))
+	serveEvents(t, s, near)
+	p.want("all of it in order", text("broadcast"), text("to all"), text("big"), binaryOf(big), pong("p"), text("stream"),
+		text("str").more(), cont("eam").more(), cont(""), text("queue"))
+	if f, err := p.next(); err != nil || f.String() != text("queued").String() && f.Opcode != OpClose {
+		t.Errorf("got %s %v, want what was queued, or the answer to the Close", f, err)
+	}
+	p.hangsUp()
+}
+
+func TestAcceptedWriteThatFailsReachesClosed(t *testing.T) {
+	entered, goOn, over := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	s := &Server{Options: *quiet(), Message: func(c *Conn, msg Message) error {
+		if string(msg.Data) == "first" {
+			close(entered)
+			<-goOn
+		}
+		for range 3 {
+			if err := writeBack(c, msg); err != nil {
+				return nil // only Closed is to tell
+			}
+		}
+		return nil
+	}, Closed: func(_ *Conn, err error) { over <- err }}
+	near, far := tcpPair(t)
+	p := newPeer(t, far, true)
+	p.sends(text("first"), text("second"), text("third"))
+	serveEvents(t, s, near)
+	<-entered
+	_ = far.(*net.TCPConn).SetLinger(0) // a reset
+	_ = far.Close()
+	close(goOn)
+	if err := <-over; err == nil || errors.Is(err, net.ErrClosed) {
+		t.Errorf("Closed got %v, want what has happened", err)
+	}
+}
+
+func TestMethodsInEventMode(t *testing.T) {
+	check := func(c *Conn) {
+		ctx := context.Background()
+		_, _, read := c.Read(ctx)
+		_, _, reader := c.Reader(ctx)
+		_, _, readAppend := c.ReadAppend(ctx, nil)
+		_, netConn := NetConn(c, Binary).Read(make([]byte, 1))
+		readJSON := c.ReadJSON(ctx, new(any))
+		for name, err := range map[string]error{"Read": read, "Reader": reader, "ReadAppend": readAppend, "NetConn": netConn, "ReadJSON": readJSON} {
+			if !errors.Is(err, ErrEventMode) {
+				t.Errorf("%s returned %v", name, err)
+			}
+		}
+		for _, err := range c.Messages(ctx) {
+			if !errors.Is(err, ErrEventMode) {
+				t.Errorf("Messages gave %v", err)
+			}
+		}
+		c.CloseRead()
+		c.SetReadLimit(100)
+	}
+	s := &Server{Options: *quiet(), Open: func(c *Conn, _ *http.Request) error { check(c); return nil }, Message: func(c *Conn, msg Message) error {
+		check(c)
+		if _, err := c.Ping(context.Background()); err != ErrEventMode {
+			t.Errorf("Ping in a callback: %v", err)
+		}
+		return writeBack(c, msg)
+	}}
+	c, p := eventsOver(t, s)
+	p.sends(text("x"))
+	p.want("the echo: nothing has ended the connection", text("x"))
+	check(c)
+	pinged := make(chan error, 1)
+	within(t, "the callback has returned", func() bool { return !c.calling.Load() })
+	go func() { _, err := c.Ping(context.Background()); pinged <- err }()
+	f, err := p.next()
+	if err != nil || f.Opcode != OpPing {
+		t.Fatalf("got %s %v", f, err)
+	}
+	p.sends(pong(string(f.payload)))
+	if err := <-pinged; err != nil {
+		t.Errorf("Ping outside a callback: %v", err)
+	}
+}
+
+// Close in a callback sends the frame and returns; what has arrived behind the
+// message is not delivered, and Closed reports the end.
+func TestCloseInACallback(t *testing.T) {
+	for _, over := range []string{"TCP", "a wrapped connection", "a pipe"} {
+		t.Run(over, func(t *testing.T) {
+			calls, ended := 0, make(chan error, 1)
+			s := &Server{Options: *quiet(), Message: func(c *Conn, msg Message) error {
+				calls++
+				_ = c.Write(context.Background(), Text, []byte("goodbye"))
+				if err := c.Close(4000, "enough"); err != nil {
+					t.Errorf("Close: %v", err)
+				}
+				if err := c.Close(4001, ""); err != nil {
+					t.Errorf("second Close: %v", err)
+				}
+				if err := c.Write(context.Background(), Text, nil); !errors.Is(err, net.ErrClosed) {
+					t.Errorf("Write after Close: %v", err)
+				}
+				return nil
+			}, Closed: func(_ *Conn, err error) { ended <- err }}
+			near, far := tcpPair(t)
+			if over == "a pipe" {
+				near, far = net.Pipe()
+			} else if over != "TCP" {
+				near = wrapped{near}
+			}
+			p := newPeer(t, far, true)
+			p.sends(text("1"), text("2"), text("3"))
+			serveEvents(t, s, near)
+			p.want("what the callback wrote, and its Close", text("goodbye"), closeFrame(4000, "enough"))
+			p.sends(text("4"), closeFrame(4000, "enough"))
+			if over != "TCP" {
+				p.hangsUp()
+			} else {
+				p.wantEOF("the end")
+				p.hangsUp()
+			}
+			if err := <-ended; !errors.Is(err, net.ErrClosed) || calls != 1 {
+				t.Errorf("Closed got %v after %d messages", err, calls)
+			}
+		})
+	}
+}
+
+// cut streams end with an error, whatever ends them and wherever.
+func TestEventsEndWithTheStream(t *testing.T) {
+	p := peer{client: true}
+	stream := p.wire(text("one"), text("tw").more(), ping("x"), cont("o"), binaryOf(strings.Repeat("x", 300)))
+	step := 1
+	if testing.Short() || raceEnabled {
+		step = 7
+	}
+	for keep := 0; keep <= len(stream); keep += step {
+		for _, how := range []string{"EOF", "half-close", "reset"} {
+			var delivered strings.Builder
+			over := make(chan error, 2)
+			s := &Server{Options: *quiet(), Message: func(_ *Conn, msg Message) error {
+				delivered.Write(msg.Data)
+				return nil
+			}, Closed: func(_ *Conn, err error) { over <- err }}
+			near, far := tcpPair(t)
+			c := NewServerConn(near, quiet())
+			_, _ = far.Write(stream[:keep/2])
+			if err := s.Serve(c, nil); err != nil {
+				t.Fatal(err)
+			}
+			_, _ = far.Write(stream[keep/2 : keep])
+			switch how {
+			case "half-close":
+				_ = far.(*net.TCPConn).CloseWrite()
+			case "reset":
+				_ = far.(*net.TCPConn).SetLinger(0)
+				fallthrough
+			default:
+				_ = far.Close()
+			}
+			if err := <-over; !errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Errorf("%s after %d octets: Closed got %v", how, keep, err)
+			}
+			if err := s.Shutdown(context.Background()); err != nil {
+				t.Error(err)
+			}
+			if all := "onetwo" + strings.Repeat("x", 300); !strings.HasPrefix(all, delivered.String()) || delivered.Len() != 0 && delivered.Len() != 3 && delivered.Len() != 6 && delivered.Len() != len(all) {
+				t.Errorf("%s after %d octets: a part of a message was delivered: %q", how, keep, delivered.String())
+			}
+			if len(over) > 0 {
+				t.Error("Closed was called twice")
+			}
+			_ = far.Close()
+		}
+	}
+}
+
+func TestOctetsBehindTheHandshake(t *testing.T) {
+	bothModes(t, func(t *testing.T, serve func(*Server, func(*Conn, Message) error) *Server) {
+		s := serve(&Server{Options: *quiet()}, writeBack)
+		v := serving(t, s, s)
+		far := peer{client: true}
+		frames := far.wire(text("at once"), text("half a frame"))
+		conn, br, resp := v.ask(handshake + string(frames[:len(frames)-5]))
+		if resp.StatusCode != 101 {
+			t.Fatal(resp.Status)
+		}
+		ahead, _ := br.Peek(br.Buffered())
+		p := newPeer(t, &aheadConn{conn, append([]byte(nil), ahead...)}, true)
+		p.want("the echo of what came with the handshake", text("at once"))
+		p.writes(frames[len(frames)-5:])
+		p.want("the echo of what came in two parts", text("half a frame"))
+	})
+}
+
+func TestKeepAliveInEventMode(t *testing.T) {
+	o := Options{KeepAlive: 60 * time.Millisecond, PongTimeout: 120 * time.Millisecond}
+	for _, over := range []string{"TCP", "a wrapped connection", "a pipe"} {
+		t.Run(over, func(t *testing.T) {
+			t.Parallel()
+			ended := make(chan error, 1)
+			s := &Server{Options: o, Message: writeBack, Closed: func(_ *Conn, err error) { ended <- err }}
+			near, far := tcpPair(t)
+			if over == "a pipe" {
+				near, far = net.Pipe()
+			} else if over != "TCP" {
+				near = wrapped{near}
+			}
+			serveEvents(t, s, near)
+			p := newPeer(t, far, true)
+			for range 3 {
+				f, err := p.next()
+				if err != nil || f.Opcode != OpPing {
+					t.Fatalf("got %s %v, want a Ping; Closed got %v", f, err, <-ended)
+				}
+				p.sends(pong(string(f.payload)))
+			}
+			if f, err := p.next(); err != nil || f.Opcode != OpPing {
+				t.Fatalf("got %s %v, want the Ping that is not answered", f, err)
+			}
+			if err := <-ended; !errors.Is(err, errSilent) || !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("Closed got %v, want that the peer is silent", err)
+			}
+		})
+	}
+}
+
+func TestPeerThatTalksIsNotPinged(t *testing.T) {
+	s := &Server{Options: Options{KeepAlive: 2 * time.Second}, Message: writeBack}
+	_, p := eventsOver(t, s)
+	for begun := time.Now(); time.Since(begun) < 2500*time.Millisecond; time.Sleep(20 * time.Millisecond) {
+		p.sends(text("x"))
+		if f, err := p.next(); err != nil || f.Opcode != OpText {
+			t.Fatalf("got %s %v after %v", f, err, time.Since(begun))
+		}
+	}
+}
+
+// A process that was stopped finds deadlines passed and Pongs waiting: no peer is
+// silent from whom there is something to be read.
+func TestPausedProcessTakesNobodyForDead(t *testing.T) {
+	s := &Server{Options: Options{KeepAlive: time.Hour, PongTimeout: time.Minute}, Message: writeBack}
+	c, p := eventsOver(t, s)
+	p.sends(text("x"))
+	p.want("the echo", text("x"))
+	within(t, "it is idle", func() bool { c.mu.Lock(); defer c.mu.Unlock(); return !c.reading.held })
+	c.mu.Lock()
+	c.reading.held = true // nothing is read for now: the process sleeps
+	events := c.onOver
+	c.mu.Unlock()
+	p.sends(text("waits in the socket"))
+	time.Sleep(20 * time.Millisecond)
+	long := int64(10 * time.Hour)
+	c.r.src.last.Add(-long)
+	c.mu.Lock()
+	c.ping.number++
+	c.ping.asked = time.Duration(c.r.src.last.Load()) + time.Minute
+	c.ping.progress = c.w.progress.Load()
+	c.mu.Unlock()
+	for e := range s.eventConns() {
+		e.due.Store(1)
+	}
+	events() // wakes it, as the sweeper does
+	c.releaseTurn(&c.reading)
+	p.want("the echo of what was waiting", text("waits in the socket"))
+	if err := c.ended(); err != nil {
+		t.Errorf("the connection was ended: %v", err)
+	}
+}
+
+// eventConns are those of s.
+func (s *Server) eventConns() map[*eventConn]bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make(map[*eventConn]bool)
+	for _, e := range s.sessions {
+		all[e.events] = true
+	}
+	return all
+}
+
+// Connections come and go in every way at random, while all is broadcast to: no
+// event is lost, each connection is told its end once, and nothing comes after.
+func TestEventsUnderStress(t *testing.T) {
+	lives := 1500
+	if testing.Short() || raceEnabled {
+		lives = 300
+	}
+	type tally struct{ closed, messages atomic.Int32 }
+	var opened, closed, delivered, sent atomic.Int32
+	var s *Server
+	s = &Server{
+		Options: Options{KeepAlive: 20 * time.Millisecond, PongTimeout: 2 * time.Second, CloseTimeout: 500 * time.Millisecond, SendLimit: 64 << 10},
+		Open:    func(c *Conn, _ *http.Request) error { opened.Add(1); c.SetValue(new(tally)); return nil },
+		Message: func(c *Conn, msg Message) error {
+			mine := c.Value().(*tally)
+			if mine.closed.Load() > 0 {
+				t.Error("a message after Closed")
+			}
+			if got, want := string(msg.Data), fmt.Sprint(mine.messages.Add(1)); got != want {
+				t.Errorf("message %q, want %q", got, want)
+			}
+			delivered.Add(1)
+			switch rand.IntN(60) {
+			case 0:
+				_ = c.Close(4000, "")
+			case 1:
+				_ = c.CloseNow()
+			case 2:
+				return errors.New("no more")
+			case 3:
+				time.Sleep(time.Duration(rand.IntN(2000)) * time.Microsecond)
+			case 4:
+				go s.Broadcast(prepared(t, Text, "news"))
+			case 5:
+				go c.CloseNow()
+			}
+			if err := writeBack(c, msg); err != nil && !errors.Is(err, net.ErrClosed) {
+				return err
+			}
+			return nil
+		},
+		Closed: func(c *Conn, err error) {
+			if c.Value().(*tally).closed.Add(1) > 1 {
+				t.Error("Closed was called twice")
+			}
+			if err == nil || c.ended() == nil {
+				t.Errorf("Closed got %v of a connection that has ended with %v", err, c.ended())
+			}
+			closed.Add(1)
+		},
+	}
+	logged(t)
+	var all sync.WaitGroup
+	next := make(chan int)
+	for range 16 {
+		all.Go(func() {
+			for range next {
+				live(t, s, &sent)
+			}
+		})
+	}
+	for i := range lives {
+		next <- i
+	}
+	close(next)
+	all.Wait()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := s.Shutdown(ctx); err != nil {
+		t.Errorf("Shutdown: %v", err)
+	}
+	if opened.Load() != closed.Load() || delivered.Load() == 0 || delivered.Load() > sent.Load() {
+		t.Errorf("%d opened, %d closed; %d messages sent, %d delivered", opened.Load(), closed.Load(), sent.Load(), delivered.Load())
+	}
+}
+
+// live is the life of one connection, as its client sees it: what is sent while the
+// connection lives comes back, all of it and in order.
+func live(t *testing.T, s *Server, sent *atomic.Int32) {
+	near, far := tcpPairFor(t)
+	defer far.Close()
+	c := NewServerConn(near, &s.Options)
+	if err := s.Serve(c, nil); err != nil {
+		t.Error(err)
+		return
+	}
+	client := NewClientConn(far, &Options{KeepAlive: -1, CloseTimeout: 500 * time.Millisecond})
+	defer client.CloseNow()
+	answered := make(chan int, 1)
+	go func() {
+		n := 0
+		for msg, err := range client.Messages(context.Background()) {
+			if err != nil {
+				answered <- n
+				return
+			}
+			if string(msg.Data) == "news" {
+				continue
+			}
+			if n++; string(msg.Data) != fmt.Sprint(n) {
+				t.Errorf("reply %q, want %d", msg.Data, n)
+			}
+		}
+	}()
+	count := rand.IntN(40)
+	failed := false
+	for i := range count {
+		sent.Add(1)
+		if failed = client.Write(context.Background(), Text, []byte(fmt.Sprint(i+1))) != nil; failed {
+			break
+		}
+		if rand.IntN(8) == 0 {
+			time.Sleep(time.Duration(rand.IntN(3000)) * time.Microsecond)
+		}
+	}
+	switch rand.IntN(4) {
+	case 0:
+		_ = far.(*net.TCPConn).SetLinger(0)
+		_ = far.Close()
+	case 1:
+		_ = client.CloseNow()
+	case 2:
+		_ = far.(*net.TCPConn).CloseWrite()
+	default:
+		_ = client.Close(1000, "")
+	}
+	_ = client.CloseNow()
+	<-answered
+	select {
+	case <-c.Context().Done():
+	case <-time.After(20 * time.Second):
+		t.Error("the end of a connection was not noticed")
+	}
+}
+
+// tcpPairFor is tcpPair without the test's Cleanup, for many.
+func tcpPairFor(t *testing.T) (near, far net.Conn) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Error(err)
+	}
+	defer ln.Close()
+	if far, err = net.Dial("tcp", ln.Addr().String()); err != nil {
+		t.Error(err)
+	}
+	if near, err = ln.Accept(); err != nil {
+		t.Error(err)
+	}
+	return near, far
 }
