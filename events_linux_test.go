@@ -3,10 +3,17 @@ package websocket
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
 	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -98,4 +105,333 @@ func TestBroadcastToManyOfWhomSomeAreStalled(t *testing.T) {
 	if err := s.Shutdown(context.Background()); err != nil {
 		t.Error(err)
 	}
+}
+
+// manyServed are connections of a Server whose clients do nothing; memory is what
+// each costs on top of its net.Conn.
+func manyServed(t *testing.T, s *Server, n int) (memory int64, clients []net.Conn) {
+	t.Helper()
+	raiseDescriptors(t, 2*n+200)
+	ln := listen(t)
+	defer ln.Close()
+	nears := make([]net.Conn, n)
+	clients = make([]net.Conn, n)
+	for i := range clients {
+		var err error
+		if clients[i], err = net.Dial("tcp", ln.Addr().String()); err != nil {
+			t.Fatal(err)
+		}
+		if nears[i], err = ln.Accept(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first := n / 4 // not counted, for what is made once
+	var before int64
+	for i, near := range nears {
+		if i == first {
+			before = memoryInUse()
+		}
+		r := httptest.NewRequest("GET", "/path?q=1", nil)
+		for _, name := range []string{"Upgrade", "Connection", "Sec-Websocket-Key", "Sec-Websocket-Version", "User-Agent", "Origin"} {
+			r.Header.Set(name, "what a browser says "+name)
+		}
+		if err := s.Serve(NewServerConn(near, &s.Options), r); err != nil {
+			t.Fatal(err)
+		}
+		nears[i] = nil
+	}
+	return (memoryInUse() - before) / int64(n-first), clients
+}
+
+// memoryInUse is what Go objects and stacks take, once nothing is garbage.
+func memoryInUse() int64 {
+	var m runtime.MemStats
+	time.Sleep(20 * time.Millisecond) // so that goroutines wait
+	for range 3 {
+		runtime.GC()
+	}
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc + m.StackInuse)
+}
+
+func TestMemoryOfAnIdleConnection(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector needs memory of its own")
+	}
+	const n = 2000
+	for _, row := range []struct {
+		name string
+		s    *Server
+		most int64 // octets
+	}{
+		{"event mode", &Server{Message: ignore}, 1638},
+		{"Handle", &Server{Handle: func(c *Conn, r *http.Request) error {
+			for {
+				if _, _, err := c.Read(context.Background()); err != nil {
+					return err
+				}
+			}
+		}}, 4096},
+	} {
+		memory, clients := manyServed(t, row.s, n)
+		t.Logf("%s: %d octets a connection", row.name, memory)
+		if memory > row.most {
+			t.Errorf("%s: an idle connection costs %d octets, want %d at most", row.name, memory, row.most)
+		}
+		for _, conn := range clients {
+			_ = conn.Close()
+		}
+		if err := row.s.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// openDescriptors counts those of the process.
+func openDescriptors(t *testing.T) int {
+	t.Helper()
+	files, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(files)
+}
+
+// An idle connection has no goroutine, and with the last one nothing is left.
+func TestIdleEventConnectionsHaveNoGoroutine(t *testing.T) {
+	n := 1000
+	if testing.Short() || raceEnabled {
+		n = 200
+	}
+	s := &Server{Message: writeBack}
+	for range 2 { // a server whose last connection has gone begins anew
+		goroutines, descriptors := runtime.NumGoroutine(), openDescriptors(t)
+		_, clients := manyServed(t, s, n)
+		for _, conn := range clients[:50] {
+			far := peer{client: true}
+			if _, err := conn.Write(far.wire(text("x"))); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.ReadFull(conn, make([]byte, 3)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		within(t, "no connection has a goroutine", func() bool { return runtime.NumGoroutine() <= goroutines+20 })
+		for _, conn := range clients {
+			_ = conn.Close()
+		}
+		within(t, "nothing is left of the last connection", func() bool {
+			return runtime.NumGoroutine() <= goroutines && openDescriptors(t) <= descriptors && s.loop.watcher.isClosed()
+		})
+	}
+}
+
+func (w *watcher) isClosed() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.epoll == nil && w.count == 0
+}
+
+// An event that is late names a connection that has gone: its place may be
+// another's by then.
+func TestLateEventWakesNobodyElse(t *testing.T) {
+	var w watcher
+	old, young := &eventConn{}, &eventConn{}
+	w.slots = []watchSlot{{e: old}}
+	late := []syscall.EpollEvent{{Events: syscall.EPOLLIN, Fd: 0, Pad: 0}, {Events: syscall.EPOLLIN, Fd: 7}}
+	if got := w.named(nil, late); len(got) != 1 || got[0] != old {
+		t.Errorf("got %v, want the connection", got)
+	}
+	w.slots[0] = watchSlot{e: young, generation: 1}
+	if got := w.named(nil, late); len(got) != 0 {
+		t.Errorf("got %v, want nobody", got)
+	}
+	w.slots[0] = watchSlot{generation: 2}
+	late[0].Pad = 2
+	if got := w.named(nil, late); len(got) != 0 {
+		t.Errorf("got %v, want nobody", got)
+	}
+}
+
+func TestMessageEventsAllocateNothing(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector makes sync.Pool forget at random")
+	}
+	echoed := newEventEcho(t, 512)
+	echoed(1)
+	for _, together := range []int{1, 16} {
+		if n := testing.AllocsPerRun(500, func() { echoed(together) }); n > 0.1*float64(together) {
+			t.Errorf("%v allocations for %d messages together", n, together)
+		}
+	}
+}
+
+// newEventEcho gives a function that sends some messages at once to a server in
+// event mode, and waits for the echo.
+func newEventEcho(tb testing.TB, size int) func(count int) {
+	ln := listen(tb)
+	defer ln.Close()
+	far, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	near, err := ln.Accept()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	s := &Server{Message: writeBack}
+	if err := s.Serve(NewServerConn(near, nil), nil); err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		_ = far.Close()
+		if err := s.Shutdown(context.Background()); err != nil {
+			tb.Error(err)
+		}
+	})
+	client := peer{client: true}
+	one := client.wire(binaryOf(strings.Repeat("x", size)))
+	many := bytes.Repeat(one, 64)
+	buf := make([]byte, 64*(len(one)-4))
+	return func(count int) {
+		if _, err := far.Write(many[:count*len(one)]); err != nil {
+			tb.Fatal(err)
+		}
+		if _, err := io.ReadFull(far, buf[:count*(len(one)-4)]); err != nil {
+			tb.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkEventEcho(b *testing.B) {
+	for _, together := range []int{1, 16, 64} {
+		b.Run(fmt.Sprint(together), func(b *testing.B) {
+			echoed := newEventEcho(b, 512)
+			b.ReportAllocs()
+			b.ResetTimer()
+			for i := 0; i < b.N; i += together {
+				echoed(together)
+			}
+		})
+	}
+}
+
+func BenchmarkBroadcast(b *testing.B) {
+	s := &Server{Message: ignore, Options: Options{KeepAlive: -1}}
+	const many = 100
+	for range many {
+		near, far := tcpEnds(b)
+		if err := s.Serve(NewServerConn(near, &s.Options), nil); err != nil {
+			b.Fatal(err)
+		}
+		go func() { _, _ = io.Copy(io.Discard, far) }()
+	}
+	msg := prepared(b, Binary, strings.Repeat("x", 512))
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := 0; i < b.N; i += many {
+		s.Broadcast(msg)
+	}
+	b.StopTimer()
+	for c := range s.Conns() {
+		_ = c.CloseNow()
+	}
+	_ = s.Shutdown(context.Background()) // without a context's end there is no error
+}
+
+// idleClients is the name of the variable that makes this test's process the
+// clients of another: both ends would need more descriptors than one may have.
+const idleClients = "WEBSOCKET_TEST_IDLE_CLIENTS"
+
+// TestIdleClients opens connections for TestShutdownOfManyIdleConnections and says
+// how many of them got 1001.
+func TestIdleClients(t *testing.T) {
+	addr := os.Getenv(idleClients)
+	if addr == "" {
+		t.Skip("is run by another test")
+	}
+	n := manyIdle()
+	raiseDescriptors(t, n+100)
+	far := peer{client: true}
+	answer, goodbye := far.wire(closeFrame(1001, "")), AppendHeader(nil, Header{Fin: true, Opcode: OpClose, Length: 2})
+	goodbye = append(goodbye, 1001>>8, 1001&0xff)
+	var all sync.WaitGroup
+	var good atomic.Int32
+	for range n {
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Go(func() {
+			defer conn.Close()
+			got := make([]byte, len(goodbye))
+			if _, err := io.ReadFull(conn, got); err == nil && bytes.Equal(got, goodbye) {
+				good.Add(1)
+			}
+			_, _ = conn.Write(answer)
+			_, _ = io.Copy(io.Discard, conn)
+		})
+	}
+	all.Wait()
+	fmt.Printf("%d of %d got 1001\n", good.Load(), n)
+}
+
+// cpuTime is what the process has had of the processors.
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// manyIdle is how many connections TestShutdownOfManyIdleConnections has.
+func manyIdle() int {
+	if testing.Short() || raceEnabled {
+		return 1000
+	}
+	return 10_000
+}
+
+func TestShutdownOfManyIdleConnections(t *testing.T) {
+	n := manyIdle()
+	raiseDescriptors(t, n+200)
+	bothModes(t, func(t *testing.T, serve func(*Server, func(*Conn, Message) error) *Server) {
+		s := serve(new(Server), ignore)
+		ln := listen(t)
+		defer ln.Close()
+		args := []string{"-test.run=^TestIdleClients$"}
+		if testing.Short() {
+			args = append(args, "-test.short")
+		}
+		clients := exec.Command(os.Args[0], args...)
+		clients.Env = append(os.Environ(), idleClients+"="+ln.Addr().String())
+		var out bytes.Buffer
+		clients.Stdout, clients.Stderr = &out, &out
+		if err := clients.Start(); err != nil {
+			t.Fatal(err)
+		}
+		_ = ln.(*net.TCPListener).SetDeadline(time.Now().Add(time.Minute))
+		for range n {
+			near, err := ln.Accept()
+			if err != nil {
+				t.Fatal(err, out.String())
+			}
+			if err := s.Serve(NewServerConn(near, nil), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		begun, before := time.Now(), cpuTime()
+		if err := s.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+		took, busy := time.Since(begun), cpuTime()-before
+		if err := clients.Wait(); err != nil || !strings.Contains(out.String(), fmt.Sprintf("%d of %d got 1001", n, n)) {
+			t.Errorf("%v %s", err, out.String())
+		}
+		t.Logf("%d connections were shut down in %v, with %v of the processors' time", n, took, busy)
+		if busy > 2*time.Second || took > 20*time.Second { // others may be at work on the machine
+			t.Errorf("Shutdown took %v, and %v of the processors' time", took, busy)
+		}
+	})
 }
