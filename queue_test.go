@@ -101,7 +101,8 @@ func TestPrepareRefusesWhatCantBeSent(t *testing.T) {
 
 func TestPreparedIsFramedOnce(t *testing.T) {
 	p := prepared(t, Binary, strings.Repeat("x", 1000))
-	if &p.frame(nil)[0] != &p.frame(nil)[0] || &p.payload[0] != &p.frame(nil)[4] {
+	first, second := p.frame(nil), p.frame(nil)
+	if &first[0] != &second[0] || &p.payload[0] != &first[4] {
 		t.Error("the frame, or its payload, exists more than once")
 	}
 	if n := testing.AllocsPerRun(10, func() { p.frame(nil) }); n != 0 {

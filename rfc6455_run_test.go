@@ -39,7 +39,6 @@ type where struct {
 }
 
 var (
-	anywhere = where{}
 	atServer = where{role: "server"}
 	atClient = where{role: "client"}
 )
