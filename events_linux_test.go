@@ -41,12 +41,12 @@ func raiseDescriptors(t *testing.T, n int) {
 // cost no more than SendLimit, and none gets a goroutine whose network takes what
 // comes.
 func TestBroadcastToManyOfWhomSomeAreStalled(t *testing.T) {
-	many, lame, rounds := 5000, 50, 12
+	many, lame, rounds := 5000, 50, 16
 	if testing.Short() || raceEnabled {
 		many, lame = 500, 10
 	}
 	raiseDescriptors(t, 2*many+500)
-	s := &Server{Message: ignore, Options: Options{KeepAlive: -1, SendLimit: 256 << 10, CloseTimeout: 200 * time.Millisecond}}
+	s := &Server{Message: ignore, Options: Options{KeepAlive: -1, SendLimit: 64 << 10, CloseTimeout: 200 * time.Millisecond}}
 	ln := listen(t)
 	defer ln.Close()
 	clients := make([]net.Conn, many)
@@ -69,7 +69,7 @@ func TestBroadcastToManyOfWhomSomeAreStalled(t *testing.T) {
 		}
 		clients[i] = conn
 	}
-	msg := prepared(t, Binary, strings.Repeat("x", 32<<10))
+	msg := prepared(t, Binary, strings.Repeat("x", 8<<10))
 	buf := make([]byte, len(msg.plain))
 	slow, before := 0, runtime.NumGoroutine()
 	var longest time.Duration

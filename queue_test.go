@@ -388,7 +388,7 @@ func TestWriteGetsItsTurnThoughOthersKeepTheQueueFilled(t *testing.T) {
 	if err := s.c.Write(t.Context(), Text, []byte("written")); err != nil {
 		t.Fatal(err)
 	}
-	if s.writes == 1000 {
+	if s.writes >= 1000 {
 		t.Error("all messages that were queued later went before a Write")
 	}
 }

@@ -838,6 +838,9 @@ func TestBroadcastsOfOneGoroutineKeepTheirOrder(t *testing.T) {
 			t.Fatalf("message %d: got %s %v", i, f, err)
 		}
 	}
+	for c := range s.Conns() {
+		within(t, "nothing is buffered any more", func() bool { return c.BufferedAmount() == 0 })
+	}
 }
 
 func TestBroadcastDropsThoseWhoDoNotKeepUp(t *testing.T) {
