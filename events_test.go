@@ -416,9 +416,9 @@ func TestKeepAliveInEventMode(t *testing.T) {
 }
 
 func TestPeerThatTalksIsNotPinged(t *testing.T) {
-	s := &Server{Options: Options{KeepAlive: 2 * time.Second}, Message: writeBack}
+	s := &Server{Options: Options{KeepAlive: time.Second}, Message: writeBack}
 	_, p := eventsOver(t, s)
-	for begun := time.Now(); time.Since(begun) < 2500*time.Millisecond; time.Sleep(20 * time.Millisecond) {
+	for begun := time.Now(); time.Since(begun) < 1300*time.Millisecond; time.Sleep(20 * time.Millisecond) {
 		p.sends(text("x"))
 		if f, err := p.next(); err != nil || f.Opcode != OpText {
 			t.Fatalf("got %s %v after %v", f, err, time.Since(begun))
