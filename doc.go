@@ -168,8 +168,8 @@
 // Server.Shutdown does: it closes all with 1001 (going away) at the same time and
 // waits for their handlers, as long as its context lasts. Call both:
 //
-//	_ = hs.Shutdown(ctx) // http.Server: no new requests
 //	_ = ws.Shutdown(ctx) // websocket.Server: 1001 to all, wait for their handlers
+//	_ = hs.Shutdown(ctx) // http.Server: may wait for connections that browsers keep in reserve
 //
 // Set http.Server.ReadHeaderTimeout, for net/http has no default for how long a
 // client may take over its request. Its ReadTimeout and WriteTimeout end with the
