@@ -1063,3 +1063,28 @@ func TestEveryMethodFromEveryGoroutine(t *testing.T) {
 		all.Wait()
 	}
 }
+
+// TestTextThatWasReadIsCheckedWhereItWasChanged: a text that is written as it was
+// read need not be checked again, which must not hold for one that was changed in
+// between, whether it came in one frame or in several.
+func TestTextThatWasReadIsCheckedWhereItWasChanged(t *testing.T) {
+	bothSides(t, func(t *testing.T, c *Conn, p *peer) {
+		long := strings.Repeat("ü", 300)
+		for _, frames := range [][]frame{{text(long)}, {text(long[:99]).more(), cont(long[99:])}} {
+			p.sends(frames...)
+			typ, data, err := c.Read(t.Context())
+			if err != nil || string(data) != long {
+				t.Fatalf("got %q, %v", data, err)
+			}
+			if err := c.Write(t.Context(), typ, data); err != nil {
+				t.Errorf("as it was read: %v", err)
+			}
+			p.want("an echo", text(long))
+			data[len(data)-1] = 'x'
+			if err := c.Write(t.Context(), typ, data); !errors.Is(err, errNotUTF8) {
+				t.Errorf("changed: got %v, want %v", err, errNotUTF8)
+			}
+			p.wantIdle("what is not UTF-8 is not sent")
+		}
+	})
+}

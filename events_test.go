@@ -78,6 +78,24 @@ func TestEventsOfCompressedMessages(t *testing.T) {
 	}
 }
 
+func TestTextThatACallbackHasChangedIsChecked(t *testing.T) {
+	long := strings.Repeat("ü", 300)
+	s := &Server{Options: *quiet(), Message: func(c *Conn, msg Message) error {
+		if err := writeBack(c, msg); err != nil {
+			return err
+		}
+		msg.Data[len(msg.Data)-1] = 'x'
+		if err := writeBack(c, msg); !errors.Is(err, errNotUTF8) {
+			t.Errorf("changed: got %v, want %v", err, errNotUTF8)
+		}
+		return nil
+	}}
+	_, p := eventsOver(t, s)
+	p.sends(text(long), text(long[:99]).more(), cont(long[99:]))
+	p.want("the echo of what was not changed", text(long), text(long))
+	p.wantIdle("what is not UTF-8 is not sent")
+}
+
 func TestSlowMessageDelaysNoOtherConnection(t *testing.T) {
 	entered, release := make(chan struct{}), make(chan struct{})
 	s := &Server{Options: *quiet(), Message: func(c *Conn, msg Message) error {

@@ -46,9 +46,12 @@ func checkMessage(typ MessageType, data []byte) error {
 	switch {
 	case !typ.isValid():
 		return errMessageType
-	case typ == Text && !validUTF8(data):
+	case typ != Text || isKnownText(data):
+		return nil
+	case !validUTF8(data):
 		return errNotUTF8
 	}
+	rememberText(data)
 	return nil
 }
 

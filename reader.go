@@ -385,6 +385,7 @@ func (r *reader) appendMessage(b []byte) ([]byte, error) {
 		r.inflate.patient = true
 		defer func() { r.inflate.patient = false }()
 	}
+	text := r.seq.opcode == OpText
 	for {
 		if room := cap(b) - len(b); !r.seq.compressed && r.left > int64(room) {
 			b = r.grow(b, r.left)
@@ -393,6 +394,9 @@ func (r *reader) appendMessage(b []byte) ([]byte, error) {
 		b = b[:len(b)+n]
 		switch {
 		case err == io.EOF:
+			if text {
+				rememberText(b[len(b)-int(r.size):])
+			}
 			return b, nil
 		case err != nil:
 			return b, err
@@ -430,8 +434,12 @@ func (r *reader) view() (p []byte, ok bool, err error) {
 	if err := r.taken(p); err != nil {
 		return nil, true, err
 	}
+	text := r.seq.opcode == OpText
 	if err := r.endMessage(); err != io.EOF {
 		return nil, true, err
+	}
+	if text {
+		rememberText(p)
 	}
 	return p, true, nil
 }
