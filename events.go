@@ -273,8 +273,12 @@ func (e *eventConn) readAll() error {
 			continue
 		}
 		more := c.r.hasWhole()
-		c.calling.Store(true)
-		c.w.corked.Store(more)
+		if !c.calling.Load() { // a load costs next to nothing, and a store what a lock does
+			c.calling.Store(true)
+		}
+		if c.w.corked.Load() != more {
+			c.w.corked.Store(more)
+		}
 		if more && !e.listed.Load() {
 			e.loop.hold(e)
 		}

@@ -69,7 +69,7 @@ func (w *watcher) add(e *eventConn) bool {
 	e.slot, slot.e = at, e
 	w.count++
 	if w.register(e, slot.generation) != nil {
-		w.vacate(at)
+		go w.close(w.vacate(at)) // without w.mu
 		return false
 	}
 	if l := e.c.limits; l.keepAlive > 0 {
@@ -125,42 +125,50 @@ func (w *watcher) register(e *eventConn, generation uint32) error {
 // remove stops watching e, and everything with the last one.
 func (w *watcher) remove(e *eventConn) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.vacate(e.slot)
+	idle := w.vacate(e.slot)
+	w.mu.Unlock()
+	w.close(idle)
 }
 
-// vacate frees a slot. Called with w.mu held.
-func (w *watcher) vacate(at uint32) {
+// close ends wait. It waits until that has returned, which may want w.mu before.
+func (w *watcher) close(epoll *os.File) {
+	if epoll != nil {
+		_ = epoll.Close()
+	}
+}
+
+// vacate frees a slot. With the last one it returns the epoll, which is to be
+// closed. Called with w.mu held.
+func (w *watcher) vacate(at uint32) (idle *os.File) {
 	w.slots[at] = watchSlot{generation: w.slots[at].generation + 1}
 	w.free = append(w.free, at)
 	if w.count--; w.count > 0 {
-		return
+		return nil
 	}
-	_ = w.epoll.Close() // wakes wait
 	close(w.stop)
 	w.workers.keep(false)
+	idle = w.epoll
 	w.epoll, w.slots, w.free = nil, nil, nil
+	return idle
 }
 
-// wait wakes the connections for which events come.
+// wait wakes the connections for which events come, until the epoll is closed. It
+// never leaves Read meanwhile: that would forget an event that came in between, so
+// that each would have to be followed by one more look.
 func (w *watcher) wait(epoll syscall.RawConn) {
 	var events [maxEvents]syscall.EpollEvent
-	var n int
-	take := func(fd uintptr) bool {
-		var err error
-		if n, err = syscall.EpollWait(int(fd), events[:], 0); err != nil {
-			n = 0
-		}
-		return n > 0
-	}
 	woken := make([]*eventConn, 0, maxEvents)
-	for epoll.Read(take) == nil {
-		woken = w.named(woken[:0], events[:n])
-		for _, e := range woken {
-			e.wake()
+	_ = epoll.Read(func(fd uintptr) bool {
+		for n := maxEvents; n == maxEvents; {
+			n, _ = syscall.EpollWait(int(fd), events[:], 0) // fails where a signal came: then n is less than 0
+			woken = w.named(woken[:0], events[:max(n, 0)])
+			for _, e := range woken {
+				e.wake()
+			}
+			clear(woken)
 		}
-		clear(woken)
-	}
+		return false
+	})
 }
 
 // named appends the connections that events are about to to.

@@ -3,6 +3,7 @@ package websocket
 import (
 	"bytes"
 	"errors"
+	"strings"
 	"testing"
 	"unicode/utf8"
 )
@@ -56,8 +57,9 @@ func FuzzUTF8(f *testing.F) {
 		f.Add([]byte("some plain text that is skipped quickly"+row.text), uint(1))
 	}
 	f.Add([]byte("κόσμε 日本語 👏"), uint(3))
+	f.Add([]byte(strings.Repeat("Größe, 数据在网络上流动; привет, мир 👏🎉 ", 4)), uint(150))
 	f.Fuzz(func(t *testing.T, p []byte, size uint) {
-		size = size%16 + 1
+		size = size%200 + 1
 		var u utf8Check
 		valid := true
 		for rest := p; len(rest) > 0 && valid; {

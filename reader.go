@@ -265,7 +265,10 @@ func (r *reader) read(p []byte) (int, error) {
 func (r *reader) frameWithPayload() error {
 	for r.left == 0 {
 		if r.seq.final {
-			return r.endMessage()
+			if err := r.endMessage(); err != nil {
+				return err
+			}
+			return io.EOF
 		}
 		if err := r.nextFrame(); err != nil {
 			return err
@@ -313,13 +316,13 @@ func (r *reader) taken(p []byte) error {
 	return nil
 }
 
-// endMessage ends the open message: with io.EOF where it is whole.
+// endMessage ends the open message, of which nothing is left, if it is whole.
 func (r *reader) endMessage() error {
 	if r.seq.opcode == OpText && !r.text.atBoundary() {
 		return errText
 	}
 	r.seq.end()
-	return io.EOF
+	return nil
 }
 
 // readInflated is read for a compressed message (RFC 7692 section 7.2.2).
@@ -341,7 +344,10 @@ func (r *reader) readInflated(p []byte) (int, error) {
 			return n, nil
 		case err == io.EOF:
 			r.unfeed()
-			return 0, r.endMessage()
+			if err := r.endMessage(); err != nil {
+				return 0, err
+			}
+			return 0, io.EOF
 		case err != errMoreInput:
 			return 0, err
 		}
@@ -435,7 +441,7 @@ func (r *reader) view() (p []byte, ok bool, err error) {
 		return nil, true, err
 	}
 	text := r.seq.opcode == OpText
-	if err := r.endMessage(); err != io.EOF {
+	if err := r.endMessage(); err != nil {
 		return nil, true, err
 	}
 	if text {

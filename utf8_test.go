@@ -3,6 +3,7 @@ package websocket
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -84,15 +85,60 @@ func TestUTF8EveryCodePoint(t *testing.T) {
 }
 
 // TestUTF8EveryThreeOctets holds all sequences of three octets, followed by one
-// that may or may not go on with them, against the standard library.
+// that may or may not go on with them, against the standard library, and in the
+// midst of a block and across two against themselves.
 func TestUTF8EveryThreeOctets(t *testing.T) {
+	long := []byte(strings.Repeat("é", 64))
 	for n := range 1 << 24 {
 		if n&0xFF != n>>8&0xFF && n>>16 < 0xC0 {
 			continue // of the many that begin with whole characters, some will do
 		}
+		if raceEnabled && n%16 != 0 {
+			continue // nothing here runs at the same time
+		}
 		p := [...]byte{byte(n >> 16), byte(n >> 8), byte(n), 0x80}
-		if validUTF8(p[:3]) != utf8.Valid(p[:3]) || validUTF8(p[:]) != utf8.Valid(p[:]) {
+		valid := utf8.Valid(p[:])
+		if validUTF8(p[:3]) != utf8.Valid(p[:3]) || validUTF8(p[:]) != valid {
 			t.Fatalf("% x, or with 80 behind it: accepted %v and %v", p[:3], validUTF8(p[:3]), validUTF8(p[:]))
+		}
+		at := 24 + 2*(n%3)*19 // 24, 62, 100: the second is cut by a block's end
+		copy(long[at:], p[:])
+		if validUTF8(long) != valid {
+			t.Fatalf("% x and 80 at %d: accepted %v", p[:3], at, !valid)
+		}
+		copy(long[at:], "éé")
+	}
+}
+
+// TestUTF8OfRandomTexts holds texts of all kinds of characters, some of them with
+// one octet that is wrong, against the standard library.
+func TestUTF8OfRandomTexts(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	some := func() rune {
+		switch random.IntN(5) {
+		case 0:
+			return rune(random.IntN(0x80))
+		case 1:
+			return rune(0x80 + random.IntN(0x780))
+		case 2:
+			return rune(0x800 + random.IntN(0xF800)) // surrogates are replaced
+		case 3:
+			return rune(0x10000 + random.IntN(0x100000))
+		}
+		edges := []rune{0x7F, 0x80, 0x7FF, 0x800, 0xFFF, 0x1000, 0xD7FF, 0xE000, 0xFFFF, 0x10000, 0x3FFFF, 0x40000, 0xFFFFF, 0x100000, 0x10FFFF}
+		return edges[random.IntN(len(edges))]
+	}
+	for range 100_000 {
+		var p []byte
+		for len(p) < 200 {
+			p = utf8.AppendRune(p, some())
+		}
+		p = p[:random.IntN(200)]
+		if random.IntN(2) == 0 && len(p) > 0 {
+			p[random.IntN(len(p))] = byte(random.IntN(256))
+		}
+		if validUTF8(p) != utf8.Valid(p) {
+			t.Fatalf("% x: accepted %v", p, validUTF8(p))
 		}
 	}
 }
@@ -101,7 +147,11 @@ func TestUTF8EveryThreeOctets(t *testing.T) {
 // each place of a text.
 func TestUTF8AtEveryPlaceOfTheFastLoops(t *testing.T) {
 	for _, filler := range []string{"a", "é", "語", "👏"} {
-		for _, put := range []string{"\xff", "\x80", "\xc3", "z", "é", "語", "👏"} {
+		puts := []string{"\xff", "\x80", "\xc3", "z", "é", "語", "👏"}
+		for _, row := range utf8Wrongs {
+			puts = append(puts, row.text)
+		}
+		for _, put := range puts {
 			for n := range 90 {
 				for _, rest := range []int{0, 1, 7, 40} {
 					text := strings.Repeat(filler, n) + put + strings.Repeat(filler, rest)
