@@ -35,6 +35,7 @@ type layer struct {
 var layers = []layer{
 	{"mask", "io os net net/http time context sync sync/atomic"},
 	{"utf8", "io os net net/http time context sync sync/atomic"},
+	{"text", "io os net net/http time context sync/atomic"},
 	{"close", "io os net net/http time context sync sync/atomic"},
 	{"frame", "io os net net/http time context sync sync/atomic"},
 	{"message", "io os net net/http time context sync sync/atomic"},

@@ -3,11 +3,7 @@ package websocket
 // An incremental check of UTF-8 (RFC 6455 section 8.1, RFC 3629): text arrives in
 // pieces that may end inside a character.
 
-import (
-	"bytes"
-	"encoding/binary"
-	"sync"
-)
+import "encoding/binary"
 
 // utf8Check is how far a text has been checked. Its zero value is the start of a
 // text. It is a state of the automaton below, written as the number of bits by
@@ -224,37 +220,4 @@ func (u *utf8Check) atBoundary() bool { return *u == utf8Start }
 func validUTF8(p []byte) bool {
 	var u utf8Check
 	return u.write(p) && u.atBoundary()
-}
-
-const (
-	// minKnownText and maxKnownText are how many octets a text has that is worth
-	// remembering: below, a check costs no more than the comparison.
-	minKnownText = 256
-	maxKnownText = 64 << 10
-)
-
-// knownTexts are copies of texts that were found to be UTF-8 a moment ago. What
-// was read is often what is written next, and what is written to one peer what is
-// written to another; to compare costs a tenth of a check.
-var knownTexts = sync.Pool{New: func() any { return new([]byte) }}
-
-// rememberText keeps p, which is UTF-8 as a whole, for isKnownText.
-func rememberText(p []byte) {
-	if len(p) < minKnownText || len(p) > maxKnownText {
-		return
-	}
-	known := knownTexts.Get().(*[]byte)
-	*known = append((*known)[:0], p...)
-	knownTexts.Put(known)
-}
-
-// isKnownText says whether p was found to be UTF-8 a moment ago.
-func isKnownText(p []byte) bool {
-	if len(p) < minKnownText || len(p) > maxKnownText {
-		return false
-	}
-	known := knownTexts.Get().(*[]byte)
-	same := bytes.Equal(*known, p)
-	knownTexts.Put(known)
-	return same
 }

@@ -1,7 +1,6 @@
 package websocket
 
 import (
-	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -209,33 +208,5 @@ func TestUTF8BoundaryIsBetweenCharacters(t *testing.T) {
 				t.Errorf("at a boundary %v, valid as a whole %v, want both %v", u.atBoundary(), validUTF8([]byte(text[:n])), whole)
 			}
 		})
-	}
-}
-
-// TestKnownTextIsTheSameText: what differs in one octet from the text that was
-// remembered, or in length, is not known.
-func TestKnownTextIsTheSameText(t *testing.T) {
-	text := []byte(strings.Repeat("known text, bekannter Täxt, 熟知 ", 20))
-	rememberText(text)
-	if !isKnownText(text) && !raceEnabled { // with the race detector, pools forget now and then
-		t.Error("the same text is not known")
-	}
-	for i := range text {
-		changed := bytes.Clone(text)
-		changed[i] ^= 0x80
-		if rememberText(text); isKnownText(changed) {
-			t.Fatalf("with another octet %d: known", i)
-		}
-	}
-	for _, other := range [][]byte{text[:len(text)-1], text[1:], append(bytes.Clone(text), 0), nil} {
-		if rememberText(text); isKnownText(other) {
-			t.Errorf("of %d octets instead of %d: known", len(other), len(text))
-		}
-	}
-	for _, n := range []int{0, minKnownText - 1, maxKnownText + 1} {
-		p := make([]byte, n)
-		if rememberText(p); isKnownText(p) {
-			t.Errorf("%d octets: known", n)
-		}
 	}
 }

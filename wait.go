@@ -20,8 +20,9 @@ func monotonic() time.Duration { return time.Since(start) }
 
 const (
 	// bufferSize is how many octets a buffer takes that is held only while there
-	// are some: as many as pipelined messages may make of one system call.
-	bufferSize = 64 << 10
+	// are some: as many as pipelined messages may make of one system call, and so
+	// many that a message of 64 KiB and its header are in it as a whole.
+	bufferSize = 72 << 10
 	// streamBufferSize is the same where the buffer is held while nothing is
 	// there: below that, pipelined messages suffer.
 	streamBufferSize = 16 << 10

@@ -1,0 +1,41 @@
+package websocket
+
+// Texts that need no check, because they had one a moment ago.
+
+import (
+	"bytes"
+	"sync"
+)
+
+const (
+	// minKnownText and maxKnownText are how many octets a text has that is worth
+	// remembering: below, a check costs no more than the comparison.
+	minKnownText = 256
+	maxKnownText = 64 << 10
+)
+
+// knownTexts are copies of texts that were found to be UTF-8 a moment ago. What
+// was read is often what is written next, and what is written to one peer what is
+// written to another; to compare costs a fraction of a check.
+var knownTexts = sync.Pool{New: func() any { return new([]byte) }}
+
+// rememberText keeps p, which is UTF-8 as a whole, for isKnownText.
+func rememberText(p []byte) {
+	if len(p) < minKnownText || len(p) > maxKnownText {
+		return
+	}
+	known := knownTexts.Get().(*[]byte)
+	*known = append((*known)[:0], p...)
+	knownTexts.Put(known)
+}
+
+// isKnownText says whether p was found to be UTF-8 a moment ago.
+func isKnownText(p []byte) bool {
+	if len(p) < minKnownText || len(p) > maxKnownText {
+		return false
+	}
+	known := knownTexts.Get().(*[]byte)
+	same := bytes.Equal(*known, p)
+	knownTexts.Put(known)
+	return same
+}
