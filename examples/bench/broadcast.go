@@ -45,7 +45,7 @@ func (b *bench) oneBroadcast(cell string, times int, load *child, s *serving) er
 	frame := int64(len(appendFrame(nil, 0, false, payload(kindJSON, broadcastSize))))
 	send := order{Op: "broadcast", Conns: b.many, Size: broadcastSize, Times: times}
 	sends := float64(b.many * times)
-	const bouts = 6
+	const bouts, warming = 24, 4 // the first meet memory and sockets that were not used before
 	for bout := range int64(bouts) {
 		before, err := cpuTime(s.child.pid())
 		if err != nil {
@@ -62,8 +62,14 @@ func (b *bench) oneBroadcast(cell string, times int, load *child, s *serving) er
 		if err != nil {
 			return err
 		}
-		if bout == 0 {
-			continue // warms up
+		if bout < warming {
+			continue
+		}
+		if bout == warming { // a server that has run for a while has collected garbage
+			if _, err := s.child.ask(order{Op: "memory"}); err != nil {
+				return err
+			}
+			continue
 		}
 		b.note(cell, s.contender, cpuPerSend, float64(after-before)/sends)
 		b.note(cell, s.contender, timePerSend, float64(r.Elapsed/time.Nanosecond)/sends)
