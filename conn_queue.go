@@ -71,7 +71,114 @@ func (c *Conn) startDrain() {
 		turn = c.sending.queue()
 	}
 	c.sending.held = true
+	if turn == nil && c.w.raw.isRaw() && c.standsAlone() {
+		drains.add(c)
+		return
+	}
 	go c.drainQueue(turn, c.over())
+}
+
+// maxDrainers is how many goroutines write to peers that take what they are sent.
+const maxDrainers = 16
+
+// drainers write what is queued, for one connection after the other, and wait for
+// no peer: a burst to many takes a few goroutines, instead of one for each whose
+// stack would have to grow first. The zero value is ready.
+type drainers struct {
+	mu      sync.Mutex
+	conns   []*Conn // whose turn to send is taken; guarded by mu
+	running int     // goroutines; guarded by mu
+}
+
+var drains drainers
+
+// add lines c up. Called with c.mu held and the turn to send taken.
+func (d *drainers) add(c *Conn) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.conns = append(d.conns, c)
+	if d.running < maxDrainers {
+		d.running++
+		go d.work()
+	}
+}
+
+func (d *drainers) work() {
+	for c := d.next(); c != nil; c = d.next() {
+		c.drainAtOnce()
+	}
+}
+
+// next returns the connection that has waited longest, or nil where there is none
+// and the goroutine has to end.
+func (d *drainers) next() *Conn {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.conns) == 0 {
+		d.conns = nil
+		d.running--
+		return nil
+	}
+	c := d.conns[0]
+	d.conns[0] = nil
+	d.conns = d.conns[1:]
+	return c
+}
+
+// drainAtOnce writes what is queued, with the turn to send taken. Where that would
+// have to wait, a goroutine goes on.
+func (c *Conn) drainAtOnce() {
+	c.mu.Lock()
+	if c.framing.held || c.w.holds.Load() || c.mayWrite() != nil {
+		go c.drainQueue(nil, c.over())
+		c.mu.Unlock()
+		return
+	}
+	c.framing.held, c.drains = true, drainWrites
+	messages := c.queue.take()
+	c.mu.Unlock()
+	sent, n, err := c.tryQueued(messages)
+	if err != nil {
+		_ = c.writeLost(err) // later calls report it
+		sent = len(messages)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.queue.done(messages[:sent])
+	if sent < len(messages) {
+		go c.finishQueued(messages[sent:], n, nil)
+		return
+	}
+	if c.drained() {
+		c.drains = drainWaits
+		drains.add(c)
+	}
+}
+
+// maxAtOnce is how many octets a connection is written before the next has its turn.
+const maxAtOnce = 64 << 10
+
+// tryQueued writes of messages what the peer takes at once. It returns how many are
+// out, and how many octets of the next.
+func (c *Conn) tryQueued(messages []*Prepared) (sent, n int, err error) {
+	b := batches.Get().(*batch)
+	defer b.free()
+	for _, p := range messages {
+		frame := p.frame(c.r.deflate)
+		if len(frame) > maxAtOnce-len(b.octets) {
+			break
+		}
+		b.frames, b.octets = append(b.frames, frame), append(b.octets, frame...)
+	}
+	n, err = c.w.tryWrite(b.octets)
+	for _, frame := range b.frames {
+		if n < len(frame) {
+			break
+		}
+		n -= len(frame)
+		sent++
+	}
+	return sent, n, err
 }
 
 // drainQueue writes what is queued, in its turn.
@@ -262,22 +369,22 @@ func (c *Conn) sendAtOnce(p *Prepared) error {
 		return nil
 	}
 	c.mu.Lock()
-	c.queue.octets += int64(len(frame) - n)
+	c.queue.octets += int64(len(p.plain))
 	c.drains = drainWrites
 	c.mu.Unlock()
-	go c.finishFrame(frame, n, err)
+	go c.finishQueued([]*Prepared{p}, n, err)
 	return nil
 }
 
-// finishFrame writes the rest of a frame of which the peer has taken n octets, and
-// what is queued meanwhile.
-func (c *Conn) finishFrame(frame []byte, n int, err error) {
-	rest := frame[n:]
+// finishQueued writes messages, of which the peer has taken n octets of the first,
+// and what is queued meanwhile. The turns for sending and framing are taken.
+func (c *Conn) finishQueued(messages []*Prepared, n int, err error) {
+	rest := messages[0].frame(c.r.deflate)[n:]
 	if err == nil {
 		_, err = c.w.flush() // before queueWriting, as in drainOnce
 	}
 	c.mu.Lock()
-	if c.cause != nil && n == 0 {
+	if n == 0 && c.cause != nil && c.cause != errClosed {
 		rest = nil
 	}
 	c.queueWriting = true
@@ -288,11 +395,14 @@ func (c *Conn) finishFrame(frame []byte, n int, err error) {
 			err = c.queueFailed(rest[some:], err)
 		}
 	}
+	if err == nil && !c.isDropped() {
+		err = c.writeQueued(messages[1:])
+	}
 	if err != nil {
-		c.writeLost(err)
+		_ = c.writeLost(err)
 	}
 	c.mu.Lock()
-	c.queue.octets -= int64(len(frame) - n)
+	c.queue.done(messages)
 	more := c.drained()
 	var over <-chan struct{}
 	if more {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -187,6 +188,59 @@ func TestSendAndWriteOfManyKeepEachOnesOrder(t *testing.T) {
 		next[s]++
 	}
 	all.Wait()
+}
+
+// TestSendOfAllSizesToASlowReader: what the peer takes at once, what it takes a part
+// of, and what waits leave in order and once.
+func TestSendOfAllSizesToASlowReader(t *testing.T) {
+	c, p := overTCP(t, &Options{KeepAlive: -1, SendLimit: -1}, false)
+	p.stopsListening()
+	var want []frame
+	for i := range 200 {
+		size := []int{0, 3, 500, 30_000, maxAtOnce + 1}[i%5]
+		msg := strings.Repeat(string(rune('a'+i%26)), size)
+		want = append(want, text(msg))
+		if err := c.Send(prepared(t, Text, msg)); err != nil {
+			t.Fatal(err)
+		}
+		if i%20 == 0 {
+			runtime.Gosched() // so that some drains have more to do and some less
+		}
+	}
+	p.listens()
+	p.want("what was sent, in order", want...)
+	within(t, "nothing is buffered", func() bool { return c.BufferedAmount() == 0 })
+	if err := c.Write(t.Context(), Text, []byte("last")); err != nil {
+		t.Error(err)
+	}
+	p.want("what was written after", text("last"))
+}
+
+func TestBurstOfSendsTakesFewGoroutines(t *testing.T) {
+	const conns = 100
+	var peers [conns]*peer
+	var all [conns]*Conn
+	for i := range conns {
+		all[i], peers[i] = overTCP(t, quiet(), false)
+	}
+	m := prepared(t, Text, "to all")
+	before, most := runtime.NumGoroutine(), 0
+	for range 20 {
+		for _, c := range all {
+			if err := c.Send(m); err != nil {
+				t.Fatal(err)
+			}
+			most = max(most, runtime.NumGoroutine()-before)
+		}
+	}
+	if most > maxDrainers {
+		t.Errorf("%d goroutines, want %d at most", most, maxDrainers)
+	}
+	for _, p := range peers {
+		for range 20 {
+			p.want("what was sent", text("to all"))
+		}
+	}
 }
 
 func TestSendLimit(t *testing.T) {
