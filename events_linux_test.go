@@ -420,6 +420,9 @@ func manyIdle() int {
 	if n, err := strconv.Atoi(os.Getenv(idleMany)); err == nil {
 		return n
 	}
+	if raceEnabled {
+		return 500
+	}
 	return 2000
 }
 
