@@ -129,7 +129,7 @@ func (d *drainers) next() *Conn {
 // have to wait, a goroutine goes on.
 func (c *Conn) drainAtOnce() {
 	c.mu.Lock()
-	if c.framing.held || c.w.holds.Load() || c.mayWrite() != nil {
+	if c.framing.held || c.w.holds.Load() || c.cause != nil || c.broken != nil {
 		go c.drainQueue(nil, c.over())
 		c.mu.Unlock()
 		return
@@ -138,15 +138,11 @@ func (c *Conn) drainAtOnce() {
 	messages := c.queue.take()
 	c.mu.Unlock()
 	sent, n, err := c.tryQueued(messages)
-	if err != nil {
-		_ = c.writeLost(err) // later calls report it
-		sent = len(messages)
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.queue.done(messages[:sent])
 	if sent < len(messages) {
-		go c.finishQueued(messages[sent:], n, nil)
+		go c.finishQueued(messages[sent:], n, err)
 		return
 	}
 	if c.drained() {
@@ -159,16 +155,20 @@ func (c *Conn) drainAtOnce() {
 const maxAtOnce = 64 << 10
 
 // tryQueued writes of messages what the peer takes at once. It returns how many are
-// out, and how many octets of the next.
+// out, which is all of them only if err is nil, and how many octets of the next.
+// Messages that are long, and may have to be compressed yet, are left to others.
 func (c *Conn) tryQueued(messages []*Prepared) (sent, n int, err error) {
 	b := batches.Get().(*batch)
 	defer b.free()
 	for _, p := range messages {
-		frame := p.frame(c.r.deflate)
-		if len(frame) > maxAtOnce-len(b.octets) {
+		if len(p.plain) > maxAtOnce-len(b.octets) {
 			break
 		}
+		frame := p.frame(c.r.deflate) // no longer than p.plain
 		b.frames, b.octets = append(b.frames, frame), append(b.octets, frame...)
+	}
+	if len(b.octets) == 0 {
+		return 0, 0, nil
 	}
 	n, err = c.w.tryWrite(b.octets)
 	for _, frame := range b.frames {
@@ -392,6 +392,9 @@ func (c *Conn) finishQueued(messages []*Prepared, n int, err error) {
 	if err == nil && len(rest) > 0 {
 		var some int64
 		if some, err = c.w.write(rest); err != nil {
+			if n == 0 && some == 0 {
+				rest = nil // it is not in progress
+			}
 			err = c.queueFailed(rest[some:], err)
 		}
 	}

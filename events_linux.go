@@ -34,6 +34,7 @@ type watcher struct {
 	stop  chan struct{} // closed when the last connection goes; guarded by mu
 	slots []watchSlot   // guarded by mu
 	free  []uint32      // slots without a connection; guarded by mu
+	born  uint32        // the generation of slots that are new; guarded by mu
 	count int           // connections; guarded by mu
 	pause time.Duration // between two sweeps; guarded by mu
 
@@ -63,13 +64,15 @@ func (w *watcher) add(e *eventConn) bool {
 	if n := len(w.free); n > 0 {
 		at, w.free = w.free[n-1], w.free[:n-1]
 	} else {
-		w.slots = append(w.slots, watchSlot{})
+		w.slots = append(w.slots, watchSlot{generation: w.born})
 	}
 	slot := &w.slots[at]
 	e.slot, slot.e = at, e
 	w.count++
 	if w.register(e, slot.generation) != nil {
-		go w.close(w.vacate(at)) // without w.mu
+		if idle := w.vacate(at); idle != nil {
+			go func() { _ = idle.Close() }() // without w.mu, for which wait may wait
+		}
 		return false
 	}
 	if l := e.c.limits; l.keepAlive > 0 {
@@ -127,13 +130,8 @@ func (w *watcher) remove(e *eventConn) {
 	w.mu.Lock()
 	idle := w.vacate(e.slot)
 	w.mu.Unlock()
-	w.close(idle)
-}
-
-// close ends wait. It waits until that has returned, which may want w.mu before.
-func (w *watcher) close(epoll *os.File) {
-	if epoll != nil {
-		_ = epoll.Close()
+	if idle != nil {
+		_ = idle.Close() // returns when wait has
 	}
 }
 
@@ -141,6 +139,7 @@ func (w *watcher) close(epoll *os.File) {
 // closed. Called with w.mu held.
 func (w *watcher) vacate(at uint32) (idle *os.File) {
 	w.slots[at] = watchSlot{generation: w.slots[at].generation + 1}
+	w.born = max(w.born, w.slots[at].generation) // an event of this epoll may be handled when there is another
 	w.free = append(w.free, at)
 	if w.count--; w.count > 0 {
 		return nil
@@ -159,8 +158,8 @@ func (w *watcher) wait(epoll syscall.RawConn) {
 	var events [maxEvents]syscall.EpollEvent
 	woken := make([]*eventConn, 0, maxEvents)
 	_ = epoll.Read(func(fd uintptr) bool {
-		for n := maxEvents; n == maxEvents; {
-			n, _ = syscall.EpollWait(int(fd), events[:], 0) // fails where a signal came: then n is less than 0
+		for n, err := maxEvents, error(nil); n == maxEvents || err == syscall.EINTR; {
+			n, err = syscall.EpollWait(int(fd), events[:], 0) // n is -1 where it fails
 			woken = w.named(woken[:0], events[:max(n, 0)])
 			for _, e := range woken {
 				e.wake()

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -556,4 +558,128 @@ func TestCauseIsLeftToTheFirstCall(t *testing.T) {
 		t.Errorf("the second call got %v, want net.ErrClosed with the cause", err)
 	}
 	p.listens()
+}
+
+// TestLateDrainLeavesTheCauseToTheFirstCall: whoever finds nothing to be written
+// any more has not been told why.
+func TestLateDrainLeavesTheCauseToTheFirstCall(t *testing.T) {
+	c, _ := overTCP(t, quiet(), false)
+	c.mu.Lock() // as Send does while the goroutines that write have something else to do
+	c.queue.put(prepared(t, Text, "late"), 100)
+	c.drains, c.sending.held = drainWaits, true
+	c.mu.Unlock()
+	why := errors.New("why")
+	c.cut(why)
+	c.drainAtOnce()
+	if _, _, err := c.Read(t.Context()); !errors.Is(err, why) || errors.Is(err, net.ErrClosed) {
+		t.Errorf("the first call got %v, want the cause alone", err)
+	}
+}
+
+// TestLongMessageIsNotCompressedWhileOthersWait: those who write for all connections
+// leave that to a goroutine of the connection's own.
+func TestLongMessageIsNotCompressedWhileOthersWait(t *testing.T) {
+	c, p := overTCP(t, &Options{KeepAlive: -1, SendLimit: -1, Compression: &Compression{}}, false)
+	m := prepared(t, Text, strings.Repeat("long ", maxAtOnce/5))
+	if sent, n, err := c.tryQueued([]*Prepared{m}); sent != 0 || n != 0 || err != nil || m.deflated != nil {
+		t.Errorf("got %d, %d, %v, compressed %v", sent, n, err, m.deflated != nil)
+	}
+	if err := c.Send(m); err != nil {
+		t.Fatal(err)
+	}
+	if f, err := p.next(); err != nil || !f.Rsv1 || len(f.payload) >= maxAtOnce {
+		t.Errorf("got %s, %v, want it compressed", f, err)
+	}
+}
+
+// overUnix is a server under test over a Unix socket, where writes are taken whole
+// or not at all, and its peer's end.
+func overUnix(t *testing.T) (*Conn, net.Conn) {
+	t.Helper()
+	ln, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+	if err != nil {
+		t.Skip("no Unix sockets: ", err)
+	}
+	defer ln.Close()
+	far, err := net.Dial("unix", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = far.Close() })
+	near, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return endpointOver(t, near, quiet(), false), far
+}
+
+func TestSlowConsumerGets1013InsteadOfAFrameThatHasNotBegun(t *testing.T) {
+	for _, size := range []int{1000, maxAtOnce + 1} {
+		c, far := overUnix(t)
+		if !c.w.raw.isRaw() {
+			t.Skip("writing without waiting is not possible here")
+		}
+		filler, filled := []byte("\x8a\x00"), 0 // a Pong, so that the socket is full between two frames
+		for n, err := 1, error(nil); n > 0; filled += n {
+			if n, err = c.w.tryWrite(filler); err != nil || n == 1 {
+				t.Fatal(n, err)
+			}
+		}
+		if err := c.Send(prepared(t, Text, strings.Repeat("a", size))); err != nil {
+			t.Fatal(err)
+		}
+		within(t, "the message waits for the socket", func() bool {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			return c.queueWriting
+		})
+		c.dropSlow()
+		time.Sleep(10 * time.Millisecond) // where it were written after all, it would now
+		got := make([]byte, filled+4)
+		_ = far.SetReadDeadline(time.Now().Add(5 * time.Second))
+		if _, err := io.ReadFull(far, got); err != nil {
+			t.Fatal(err)
+		}
+		if end := got[filled:]; !bytes.Equal(end, []byte{0x88, 2, 1013 >> 8, 1013 & 0xff}) {
+			t.Errorf("a message of %d octets: got % x behind what the socket had taken, want Close 1013", size, end)
+		}
+	}
+}
+
+// TestDeadPeersDelayNoOther: what is said of connections that can't be written to any
+// more is found out by goroutines of their own.
+func TestDeadPeersDelayNoOther(t *testing.T) {
+	const dead, attempts = 4 * maxDrainers, 5
+	m := prepared(t, Text, "x")
+	for attempt := 1; ; attempt++ {
+		var all []*Conn
+		for range dead {
+			c, far := overUnix(t)
+			_ = readAsync(t.Context(), c) // so that the reader is the one to say why
+			if err := far.(*net.UnixConn).CloseRead(); err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, c)
+		}
+		c, far := overUnix(t)
+		begin := time.Now()
+		for _, c := range append(all, c) {
+			if err := c.Send(m); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := io.ReadFull(far, make([]byte, 3)); err != nil {
+			t.Fatal(err)
+		}
+		took := time.Since(begin)
+		for _, c := range all {
+			_ = c.CloseNow()
+		}
+		if took < answerPatience {
+			return
+		}
+		if attempt == attempts {
+			t.Fatalf("the message to a peer that lives took %v", took)
+		}
+	}
 }
