@@ -928,7 +928,8 @@ func (x *sending) invalid(p []byte) {
 func (x *sending) finish(how byte) outcome {
 	switch {
 	case how%4 == 1 && x.w != nil:
-		_ = x.w.Abort() // the peer is told
+		_ = x.w.Abort() // the peer is told, if it takes that
+		x.failed = x.failed || !x.conn.roomLeft()
 		x.queued = nil
 		return outcome{"close", StatusInternalError, ""}
 	case how%4 == 2 && x.w != nil:
@@ -937,6 +938,7 @@ func (x *sending) finish(how byte) outcome {
 			if x.w.Close() == nil {
 				x.t.Error("a text that is none was ended")
 			}
+			x.failed = x.failed || !x.conn.roomLeft()
 			return outcome{"close", StatusInternalError, ""}
 		}
 	case how%4 != 3:
