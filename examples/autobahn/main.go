@@ -2,13 +2,12 @@
 // server for its fuzzing client, and a client that goes through the cases of its fuzzing
 // server. README.md has the commands.
 //
-//	autobahn [-listen :9001]                         echo, for wstest -m fuzzingclient
+//	autobahn [-addr 127.0.0.1:8080]                  echo, for wstest -m fuzzingclient
 //	autobahn -server ws://127.0.0.1:9001 [-agent A]  be examined by wstest -m fuzzingserver
 package main
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"io"
 	"log"
@@ -18,9 +17,11 @@ import (
 	"os/signal"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/seed26cb4e35/websocket"
+	"github.com/seed26cb4e35/websocket/examples/internal/serve"
 )
 
 // This file holds both ends.
@@ -34,39 +35,28 @@ var options = websocket.Options{
 }
 
 func main() {
-	listen := flag.String("listen", ":9001", "echo at this `address`")
-	server := flag.String("server", "", "the fuzzing server's `URL`; without it, be a server")
-	agent := flag.String("agent", "seed26cb4e35/websocket", "the `name` in the reports")
-	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	var err error
-	if *server != "" {
-		err = runCases(ctx, os.Stdout, strings.TrimSuffix(*server, "/"), *agent)
-	} else {
-		log.Printf("echoing at %s", *listen)
-		err = serve(ctx, *listen)
+	cmd := serve.New("autobahn")
+	cmd.Scheme = "ws"
+	server := cmd.Flags.String("server", "", "the fuzzing server's `URL`; without it, be a server")
+	agent := cmd.Flags.String("agent", "seed26cb4e35/websocket", "the `name` in the reports")
+	cmd.Parse()
+	if *server == "" {
+		ws := newServer(cmd.Origins)
+		cmd.Main(ws, ws)
+		return
 	}
-	if err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := runCases(ctx, os.Stdout, strings.TrimSuffix(*server, "/"), *agent); err != nil {
 		log.Fatal(err)
 	}
 }
 
-// serve echoes until ctx ends.
-func serve(ctx context.Context, address string) error {
-	handler := &websocket.Server{Handle: func(c *websocket.Conn, _ *http.Request) error { return echo(context.Background(), c) }, Options: options}
-	srv := &http.Server{Addr: address, Handler: handler, ReadHeaderTimeout: 10 * time.Second}
-	stop := context.AfterFunc(ctx, func() {
-		shut, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		_ = srv.Shutdown(shut) // what is left after that ends with the process
-		_ = handler.Shutdown(shut)
-	})
-	defer stop()
-	if err := srv.ListenAndServe(); err != http.ErrServerClosed {
-		return err
-	}
-	return nil
+// newServer returns an echo server.
+func newServer(origins []string) *websocket.Server {
+	s := &websocket.Server{Options: options, Handle: func(c *websocket.Conn, _ *http.Request) error { return echo(context.Background(), c) }}
+	s.Options.Origins = origins
+	return s
 }
 
 // echo sends every message back until the connection ends.

@@ -46,3 +46,26 @@ func TestClientGoesThroughTheCases(t *testing.T) {
 		t.Errorf("the client asked for %s, want %s", got, want)
 	}
 }
+
+// TestServerEchoes at every path, the biggest message of the suite too.
+func TestServerEchoes(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	ws := newServer(nil)
+	srv := httptest.NewServer(ws)
+	defer srv.Close()
+	defer ws.Shutdown(ctx)
+	c, _, err := websocket.Dial(ctx, srv.URL+"/any", &options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.CloseNow()
+	for _, msg := range []string{"", "text", strings.Repeat("x", 16<<20)} {
+		if err := c.Write(ctx, websocket.Text, []byte(msg)); err != nil {
+			t.Fatal(err)
+		}
+		if _, got, err := c.Read(ctx); err != nil || string(got) != msg {
+			t.Fatalf("of %d octets: got %d, %v", len(msg), len(got), err)
+		}
+	}
+}
