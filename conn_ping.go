@@ -217,17 +217,36 @@ func (c *Conn) tryControl(op Opcode, payload []byte) {
 
 // pay waits for the framing turn, where it has to, and writes what is owed.
 func (c *Conn) pay(turn *waiter, over <-chan struct{}) {
-	if turn != nil {
-		select {
-		case <-turn.ready:
-		case <-over:
-			c.mu.Lock()
-			c.framing.leave(turn)
-			c.mu.Unlock()
-			return
-		}
+	if turn != nil && !c.awaitTurn(turn, over) {
+		c.mu.Lock()
+		c.framing.leave(turn)
+		c.mu.Unlock()
+		return
 	}
 	c.payRest(false, nil)
+}
+
+// awaitTurn waits for turn and says whether it came. Where a Close frame is about
+// to leave, it does: a Ping that came before has a right to its Pong (RFC 6455
+// section 5.5.2).
+func (c *Conn) awaitTurn(turn *waiter, over <-chan struct{}) bool {
+	select {
+	case <-turn.ready:
+		return true
+	case <-over:
+	}
+	c.mu.Lock()
+	cl := c.closing
+	c.mu.Unlock()
+	if cl == nil {
+		return false
+	}
+	select {
+	case <-turn.ready:
+		return true
+	case <-cl.cut:
+		return false
+	}
 }
 
 // payRest writes what is owed until nothing is, with the framing turn taken. err

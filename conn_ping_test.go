@@ -128,3 +128,28 @@ func TestPongThatComesBeforeItsPingIsWrittenCounts(t *testing.T) {
 		time.Sleep(time.Minute) // a write may still be on its way
 	})
 }
+
+// TestPongThatIsOwedLeavesBeforeClose: whoever closes while a Pong waits for a
+// message to be out does not take it back.
+func TestPongThatIsOwedLeavesBeforeClose(t *testing.T) {
+	bothSides(t, func(t *testing.T, c *Conn, p *peer) {
+		read := readAsync(t.Context(), c)
+		p.stopsListening()
+		written := make(chan error, 1)
+		go func() { written <- c.Write(t.Context(), Text, []byte("in the way")) }()
+		synctest.Wait()
+		p.sends(ping("before"))
+		synctest.Wait()
+		closed := make(chan error, 1)
+		go func() { closed <- c.Close(StatusNormalClosure, "") }()
+		synctest.Wait()
+		p.listens()
+		p.want("the message, the Pong and the Close frame", text("in the way"), pong("before"), closeFrame(1000, ""))
+		p.sends(closeFrame(1000, ""))
+		p.hangsUp()
+		if err := errors.Join(<-written, <-closed); err != nil {
+			t.Error(err)
+		}
+		<-read
+	})
+}
