@@ -19,8 +19,8 @@ const (
 	heldTime = time.Millisecond
 
 	// maxKeptMessage is how many octets a buffer may have that is kept for other
-	// messages.
-	maxKeptMessage = 1 << 20
+	// messages: as many as growing for one of 1 MiB, the default limit, may take.
+	maxKeptMessage = 2 << 20
 )
 
 // eventConn is a connection in event mode.
