@@ -428,10 +428,22 @@ type refillingStream struct {
 func (s *refillingStream) Read([]byte) (int, error) { <-s.closed; return 0, net.ErrClosed }
 func (s *refillingStream) Close() error             { close(s.closed); return nil }
 func (s *refillingStream) Write(p []byte) (int, error) {
-	if s.writes++; s.writes < 1000 && !bytes.HasSuffix(p, []byte("written")) {
+	if s.writes++; s.writes == 1 {
+		for !s.isWaitedFor() {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	if s.writes < 1000 && !bytes.HasSuffix(p, []byte("written")) {
 		_ = s.c.Send(s.msg)
 	}
 	return len(p), nil
+}
+
+// isWaitedFor says whether a Write has lined up behind what was queued.
+func (s *refillingStream) isWaitedFor() bool {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	return s.c.sending.first != nil
 }
 
 func TestWriteGetsItsTurnThoughOthersKeepTheQueueFilled(t *testing.T) {
