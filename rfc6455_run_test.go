@@ -281,6 +281,10 @@ func delivers(typ MessageType, data string) step {
 		case msg := <-x.messages:
 			return describeMessage(msg), want
 		case err := <-x.over:
+			if len(x.messages) > 0 { // both were there, and a message comes before the end
+				x.over <- err
+				return describeMessage(<-x.messages), want
+			}
 			return describeEnd(err), want
 		case <-timer.C:
 			return "nothing", want
