@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"net"
 	"os"
 	"time"
 )
@@ -229,25 +228,30 @@ func (garbageEnds) String() string      { return "expect that the endpoint fails
 type crowd struct{ n int }
 
 func (s crowd) run(c *conversation) {
-	var conns []net.Conn
+	type member struct {
+		w   *wire
+		key string
+	}
+	var members []member
+	mine := c.w
 	defer func() {
-		for _, conn := range conns {
-			_ = conn.Close()
+		for _, m := range members {
+			_ = m.w.conn.Close()
 		}
+		c.w, c.over = mine, true
 	}()
 	for range s.n {
 		conn, err := c.peer.dial()
 		if err != nil {
-			c.judge(Wrong, "connection %d of %d is not taken: %s", len(conns)+1, s.n, plain(err))
+			c.judge(Wrong, "connection %d of %d is not taken: %s", len(members)+1, s.n, plain(err))
 			return
 		}
-		conns = append(conns, conn)
+		c.w = newWire(conn, nil, true, c.cfg.Patience)
+		requesting{head: request}.run(c) // at once: servers bound the time for a request
+		members = append(members, member{c.w, c.peer.key})
 	}
-	mine := c.w
-	defer func() { c.w, c.over = mine, true }()
-	for i, conn := range conns {
-		c.w, c.over = newWire(conn, nil, true, c.cfg.Patience), false
-		requesting{head: request}.run(c)
+	for i, m := range members {
+		c.w, c.peer.key, c.over = m.w, m.key, false
 		accepted{}.run(c)
 		if !c.over {
 			send(text(fmt.Sprint(i))).run(c)

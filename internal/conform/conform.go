@@ -67,6 +67,10 @@ func (c *Case) Steps() []string {
 // Heavy reports whether the case moves megabytes or lasts for seconds.
 func (c *Case) Heavy() bool { return c.heavy }
 
+// Alone reports whether nothing else may run meanwhile: the case measures memory, or keeps
+// the machine busy.
+func (c *Case) Alone() bool { return c.alone }
+
 // A Verdict is the outcome of one case. A larger one is worse.
 type Verdict uint8
 

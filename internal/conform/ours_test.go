@@ -61,11 +61,15 @@ func held() int64 {
 // everything chooses all cases.
 func everything(*conform.Case) bool { return true }
 
+// together and inPeace divide the cases by whether others may run meanwhile.
+func together(c *conform.Case) bool { return !c.Alone() }
+func inPeace(c *conform.Case) bool  { return c.Alone() }
+
 // light chooses the cases that neither move megabytes nor wait.
-func light(c *conform.Case) bool { return !c.Heavy() }
+func light(c *conform.Case) bool { return together(c) && !c.Heavy() }
 
 // flooded chooses the light cases, and those that flood or stall.
-func flooded(c *conform.Case) bool { return light(c) || c.Section == "10.7" }
+func flooded(c *conform.Case) bool { return light(c) || together(c) && c.Section == "10.7" }
 
 // overTLS chooses light cases in which it can matter what the stream is.
 func overTLS(c *conform.Case) bool {
@@ -110,86 +114,124 @@ func echoHandler(opts *websocket.Options) http.Handler {
 	})
 }
 
+// A way of serving.
+type serving struct {
+	name    string
+	handler http.Handler
+	tls     bool
+	match   func(*conform.Case) bool
+	maySkip bool // there is no compression, or no takeover of contexts
+}
+
+// byMessage is a server in event mode.
+func byMessage() *websocket.Server {
+	return &websocket.Server{Options: *takeover, Message: func(c *websocket.Conn, msg websocket.Message) error {
+		return c.Write(context.Background(), msg.Type, msg.Data)
+	}}
+}
+
 // TestServersAreRight runs the kit against every way of serving.
 func TestServersAreRight(t *testing.T) {
+	t.Parallel()
 	handle := func(c *websocket.Conn, _ *http.Request) error { return echo(c) }
-	message := func(c *websocket.Conn, msg websocket.Message) error {
-		return c.Write(context.Background(), msg.Type, msg.Data)
-	}
-	for _, way := range []struct {
-		name    string
-		handler http.Handler
-		tls     bool
-		match   func(*conform.Case) bool
-		maySkip bool // there is no compression, or no takeover of contexts
-	}{
-		{"accept", echoHandler(takeover), false, everything, false},
+	for _, way := range []serving{
+		{"accept", echoHandler(takeover), false, together, false},
 		{"accept without compression", echoHandler(plain), false, light, true},
 		{"accept without takeover", echoHandler(fresh), false, compressed, true},
 		{"accept over TLS", echoHandler(takeover), true, overTLS, false},
 		{"handle", &websocket.Server{Handle: handle, Options: *takeover}, false, light, false},
-		{"events", &websocket.Server{Message: message, Options: *takeover}, false, flooded, false},
-		{"events over TLS", &websocket.Server{Message: message, Options: *takeover}, true, overTLS, false},
+		{"events", byMessage(), false, flooded, false},
+		{"events over TLS", byMessage(), true, overTLS, false},
 	} {
 		t.Run(way.name, func(t *testing.T) {
-			srv := httptest.NewUnstartedServer(way.handler)
-			srv.Config.ErrorLog = quiet
-			start := srv.Start
-			if way.tls {
-				start = srv.StartTLS
-			}
-			start()
-			if s, ok := way.handler.(*websocket.Server); ok {
-				defer func() { _ = s.Shutdown(t.Context()) }()
-			}
-			defer srv.Close()
-			results, err := conform.ExamineServer(t.Context(), "ws"+strings.TrimPrefix(srv.URL, "http")+"/",
-				conform.Config{Limit: limit, Memory: held, Match: way.match, Patience: patience})
-			if err != nil {
-				t.Fatal(err)
-			}
-			judge(t, results, way.maySkip)
+			t.Parallel()
+			way.examine(t)
 		})
 	}
 }
 
+// TestServersAreRightInPeace is the rest of it: nothing else runs meanwhile.
+func TestServersAreRightInPeace(t *testing.T) {
+	for _, way := range []serving{
+		{"accept", echoHandler(takeover), false, inPeace, false},
+		{"events", byMessage(), false, inPeace, false},
+	} {
+		t.Run(way.name, way.examine)
+	}
+}
+
+// examine runs the kit against a server.
+func (way serving) examine(t *testing.T) {
+	srv := httptest.NewUnstartedServer(way.handler)
+	srv.Config.ErrorLog = quiet
+	start := srv.Start
+	if way.tls {
+		start = srv.StartTLS
+	}
+	start()
+	if s, ok := way.handler.(*websocket.Server); ok {
+		defer func() { _ = s.Shutdown(t.Context()) }()
+	}
+	defer srv.Close()
+	results, err := conform.ExamineServer(t.Context(), "ws"+strings.TrimPrefix(srv.URL, "http")+"/",
+		conform.Config{Limit: limit, Memory: held, Match: way.match, Patience: patience})
+	if err != nil {
+		t.Fatal(err)
+	}
+	judge(t, results, way.maySkip)
+}
+
+// A way of dialling.
+type dialling struct {
+	name  string
+	opts  *websocket.Options
+	tls   bool
+	match func(*conform.Case) bool
+}
+
 // TestClientsAreRight runs the kit against Dial.
 func TestClientsAreRight(t *testing.T) {
-	for _, way := range []struct {
-		name    string
-		opts    *websocket.Options
-		tls     bool
-		match   func(*conform.Case) bool
-		maySkip bool
-	}{
-		{"dial", takeover, false, everything, true}, // skips answers that need more than it offers
-		{"dial without compression", plain, false, light, true},
-		{"dial without takeover", fresh, false, compressed, true},
-		{"dial over TLS", takeover, true, overTLS, true},
+	t.Parallel()
+	for _, way := range []dialling{
+		{"dial", takeover, false, together},
+		{"dial without compression", plain, false, light},
+		{"dial without takeover", fresh, false, compressed},
+		{"dial over TLS", takeover, true, overTLS},
 	} {
 		t.Run(way.name, func(t *testing.T) {
-			opts := *way.opts
-			var config *tls.Config
-			if way.tls {
-				srv := httptest.NewUnstartedServer(nil)
-				srv.StartTLS()
-				config = srv.TLS
-				opts.HTTPClient = srv.Client()
-				srv.Close()
-				config.NextProtos = nil
-			}
-			exam, err := conform.Listen("127.0.0.1:0", config, conform.Config{Limit: limit, Memory: held, Match: way.match, Patience: patience})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer exam.Close()
-			drive(exam, &opts)
-			results := exam.Results()
-			judge(t, results, way.maySkip)
-			if len(results) != len(exam.IDs()) {
-				t.Errorf("the client came for %d of %d cases", len(results), len(exam.IDs()))
-			}
+			t.Parallel()
+			way.examine(t)
 		})
+	}
+}
+
+// TestClientsAreRightInPeace is the rest of it.
+func TestClientsAreRightInPeace(t *testing.T) {
+	dialling{"dial", takeover, false, inPeace}.examine(t)
+}
+
+// examine runs the kit against a client. It may skip answers that need more than the client offers.
+func (way dialling) examine(t *testing.T) {
+	opts := *way.opts
+	var config *tls.Config
+	if way.tls {
+		srv := httptest.NewUnstartedServer(nil)
+		srv.StartTLS()
+		config = srv.TLS
+		opts.HTTPClient = srv.Client()
+		srv.Close()
+		config.NextProtos = nil
+	}
+	exam, err := conform.Listen("127.0.0.1:0", config, conform.Config{Limit: limit, Memory: held, Match: way.match, Patience: patience})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer exam.Close()
+	drive(exam, &opts)
+	results := exam.Results()
+	judge(t, results, true)
+	if len(results) != len(exam.IDs()) {
+		t.Errorf("the client came for %d of %d cases", len(results), len(exam.IDs()))
 	}
 }
 
