@@ -6,6 +6,7 @@ package command
 import (
 	"bufio"
 	"bytes"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -22,6 +23,17 @@ const patience = 20 * time.Second
 // dir holds the commands that Main has built.
 var dir string
 
+// SideBySide has eight tests run at a time, unless the command line says otherwise: they wait more than they work. It is for
+// TestMain.
+func SideBySide() {
+	flag.Parse()
+	said := false
+	flag.Visit(func(f *flag.Flag) { said = said || f.Name == "test.parallel" })
+	if !said {
+		_ = flag.Set("test.parallel", "8") // a number, as it wants one
+	}
+}
+
 // Main builds packages, runs the tests of m, and returns their exit status, for TestMain to end with.
 func Main(m *testing.M, packages ...string) int {
 	var err error
@@ -35,6 +47,7 @@ func Main(m *testing.M, packages ...string) int {
 		fmt.Fprintf(os.Stderr, "go build %v: %v\n%s", packages, err, out)
 		return 1
 	}
+	SideBySide()
 	return m.Run()
 }
 

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/seed26cb4e35/websocket/internal/command"
 )
 
 // This file holds the proof that the kit can fail: endpoints with one thing wrong, and the
@@ -66,15 +68,8 @@ func examineMutable(t *testing.T, wrong string, role Role, patience time.Duratio
 	return told
 }
 
-// TestMain has more tests run at a time than the machine has processors: they wait more than
-// they work.
 func TestMain(m *testing.M) {
-	flag.Parse()
-	byHand := false
-	flag.Visit(func(f *flag.Flag) { byHand = byHand || f.Name == "test.parallel" })
-	if !byHand {
-		_ = flag.Set("test.parallel", "8") // a number that it takes
-	}
+	command.SideBySide()
 	os.Exit(m.Run())
 }
 
