@@ -288,6 +288,11 @@ func (c *Conn) Write(ctx context.Context, typ MessageType, data []byte) error {
 	if err := checkMessage(typ, data); err != nil {
 		return err
 	}
+	if c.w.corked.Load() {
+		if done, err := c.holdBack(ctx, typ, data); done {
+			return err
+		}
+	}
 	if err := c.lockMessage(ctx); err != nil {
 		return err
 	}
@@ -334,12 +339,16 @@ func (o outgoing) free() {
 	}
 }
 
+// compresses says whether a message is to be compressed.
+func (c *Conn) compresses(p []byte) bool {
+	return c.r.deflate != nil && len(p) >= c.r.deflate.threshold
+}
+
 // compress makes the payload of a message's only frame, compressed where that was
 // agreed and pays. The framing turn is taken, so that messages are compressed in
 // the order in which they leave (RFC 7692 section 7.2.1), those of Close too.
 func (c *Conn) compress(h *Header, p []byte) outgoing {
-	params := c.r.deflate
-	if params == nil || len(p) < params.threshold {
+	if !c.compresses(p) {
 		return outgoing{octets: p}
 	}
 	buf := outputs.Get().(*[]byte)

@@ -417,6 +417,26 @@ func (c *Conn) finishQueued(messages []*Prepared, n int, err error) {
 	}
 }
 
+// holdBack is Write where event mode holds frames back and this one can join them:
+// that waits for nothing, so c.mu does instead of the turns. It says whether it did.
+func (c *Conn) holdBack(ctx context.Context, typ MessageType, data []byte) (done bool, err error) {
+	if ctx == nil || ctx.Err() != nil || c.w.client {
+		return false, nil
+	}
+	h := Header{Fin: true, Opcode: Opcode(typ), Length: int64(len(data))}
+	c.mu.Lock()
+	if !c.sending.held && !c.framing.held && c.cause == nil && c.broken == nil && !c.compresses(data) {
+		done = c.w.keep(&h, data)
+	}
+	c.mu.Unlock()
+	if done && !c.w.corked.Load() && c.flushHeld() != nil { // who uncorked has flushed already
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		err = c.mayWrite()
+	}
+	return done, err
+}
+
 // flushHeld writes the frames that event mode has held back.
 func (c *Conn) flushHeld() error {
 	c.mu.Lock()

@@ -181,6 +181,47 @@ func TestWhatIsHeldBackLeavesThoughCallbacksTakeTheirTime(t *testing.T) {
 	}
 }
 
+// Another goroutine writes while frames are held back, and at times just when that
+// ends.
+func TestWritesOfOthersLeaveThoughNothingFollows(t *testing.T) {
+	turn, errs := make(chan struct{}), make(chan error, 1)
+	s := &Server{Options: *quiet(), Message: func(c *Conn, msg Message) error {
+		if string(msg.Data) == "1" {
+			turn <- struct{}{}
+		}
+		return writeBack(c, msg)
+	}}
+	c, p := eventsOver(t, s)
+	defer close(turn)
+	go func() {
+		for range turn {
+			if err := writeBack(c, Message{Text, []byte("3")}); err != nil {
+				errs <- err
+				return
+			}
+		}
+	}()
+	got := make(map[string]int)
+	for round := 1; round <= 2000; round++ {
+		p.sends(text("1"), text("2"))
+		for range 3 {
+			f, err := p.next()
+			if err != nil {
+				t.Fatalf("round %d: got %v, then %v", round, got, err)
+			}
+			got[string(f.payload)]++
+		}
+		if got["1"] != round || got["2"] != round || got["3"] != round {
+			t.Fatalf("round %d: got %v", round, got)
+		}
+	}
+	select {
+	case err := <-errs:
+		t.Error(err)
+	default:
+	}
+}
+
 func TestHeldBackIsSentBeforeWhatFollows(t *testing.T) {
 	big := strings.Repeat("b", 100_000)
 	var s *Server

@@ -52,6 +52,8 @@ type reader struct {
 	pos, end int
 	cut      [maxHeader]byte // the part of a header that has arrived, where buf is nil
 	cutLen   int
+	ahead    Header // of the next frame, where hasWhole has parsed it
+	aheadLen int    // its octets; 0: it was not parsed
 
 	seq     sequence
 	left    int64 // octets of the data frame's payload that were not taken yet
@@ -118,6 +120,11 @@ func (r *reader) nextFrame() error {
 // header parses the next header. The octets of a header that is cut stay where
 // they are, or go to r.cut, so that no buffer is held for them.
 func (r *reader) header(h *Header) error {
+	if n := r.aheadLen; n > 0 {
+		*h, r.aheadLen = r.ahead, 0
+		r.pos += n
+		return nil
+	}
 	for {
 		if r.pos < r.end {
 			n, err := h.parse(r.buf.octets[r.pos:r.end])
@@ -456,9 +463,14 @@ func (r *reader) hasWhole() bool {
 	if r.pos == r.end || r.seq.isOpen() {
 		return false
 	}
-	var h Header
-	n, _ := h.parse(r.buf.octets[r.pos:r.end])
-	return n > 0 && h.Fin && !h.Opcode.isControl() && h.Length <= int64(r.buffered()-n)
+	if r.aheadLen == 0 {
+		n, err := r.ahead.parse(r.buf.octets[r.pos:r.end])
+		if n == 0 || err != nil {
+			return false
+		}
+		r.aheadLen = n
+	}
+	return r.ahead.Fin && !r.ahead.Opcode.isControl() && r.ahead.Length <= int64(r.buffered()-r.aheadLen)
 }
 
 // aheadReader gives octets that came before the reader was there, and then

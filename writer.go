@@ -157,27 +157,30 @@ var heldBuffers = sync.Pool{New: func() any { return new(heldBuffer) }}
 // more are about to follow. It says whether it did; a frame for which there is no
 // room has to be written after them.
 func (w *writer) hold(h *Header, p []byte) (done bool, err error) {
-	size := maxHeader + len(p)
-	if w.held != nil && size > heldLimit-w.held.n {
+	if w.held != nil && maxHeader+len(p) > heldLimit-w.held.n {
 		if _, err := w.flush(); err != nil {
 			return false, err
 		}
 	}
-	if size > copyLimit && w.held == nil {
-		return false, nil
+	if done = w.keep(h, p); done && !w.corked.Load() {
+		_, err = w.flush()
 	}
-	if w.held == nil {
+	return done, err
+}
+
+// keep puts a frame behind those that are held back, if there is room for it.
+func (w *writer) keep(h *Header, p []byte) bool {
+	switch size := maxHeader + len(p); {
+	case w.held != nil && size > heldLimit-w.held.n, w.held == nil && size > copyLimit:
+		return false
+	case w.held == nil:
 		w.held = heldBuffers.Get().(*heldBuffer)
 		w.holds.Store(true)
 	}
 	b := append(h.append(w.held.octets[:w.held.n]), p...)
 	w.mask(b[len(b)-len(p):], h.Key)
 	w.held.n = len(b)
-	if w.corked.Load() {
-		return true, nil
-	}
-	_, err = w.flush()
-	return true, err
+	return true
 }
 
 // flush writes the frames that were held back. They count as sent, so after an
