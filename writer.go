@@ -19,8 +19,8 @@ const (
 	// copyLimit is up to how many octets a payload is copied behind its header;
 	// a longer one of a server is written from where it is.
 	copyLimit = 16 << 10
-	// writeChunk is the most that is written at a time, so that progress shows.
-	writeChunk = 256 << 10
+	// writeChunk is the most that is waited for at a time, so that progress shows.
+	writeChunk = 64 << 10
 	// streamChunk is the same where a write that has timed out can't go on, as
 	// on TLS: one record.
 	streamChunk = 16<<10 + maxHeader
@@ -230,15 +230,11 @@ func (w *writer) write(p []byte) (n int64, err error) {
 	if n, err := w.flush(); err != nil {
 		return n, err
 	}
-	chunk := writeChunk
-	if !w.raw.isRaw() {
-		chunk = streamChunk
-	}
 	for {
 		if err := w.renew(); err != nil {
 			return n, err
 		}
-		some, err := w.put(p[:min(len(p), chunk)])
+		some, err := w.put(p)
 		n += int64(some)
 		p = p[some:]
 		if again := w.wrote(int64(some), err); !again && (err != nil || len(p) == 0) {
@@ -247,8 +243,18 @@ func (w *writer) write(p []byte) (n int64, err error) {
 	}
 }
 
-// put is one Write of the stream.
+// put writes some of p: as much as leaves at once, or else the next chunk. Few long
+// system calls cost less than many.
 func (w *writer) put(p []byte) (int, error) {
+	if w.raw.isRaw() {
+		if len(p) > writeChunk {
+			if n, err := w.raw.write(p); n > 0 || err != nil {
+				return n, err
+			}
+		}
+		return w.stream.Write(p[:min(len(p), writeChunk)])
+	}
+	p = p[:min(len(p), streamChunk)]
 	if w.expiry == nil {
 		return w.stream.Write(p)
 	}
