@@ -217,10 +217,7 @@ func (s *Server) serve(c *Conn, r *http.Request) error {
 		return ErrServerClosed
 	}
 	if s.Open != nil {
-		if err := e.open(r); err != nil {
-			s.leave(e)
-			e.close(err)
-			s.gone(e)
+		if err := e.admit(r); err != nil {
 			return err
 		}
 	}
@@ -290,6 +287,19 @@ func (e *session) guardHandle(r *http.Request) (err error) {
 func (e *session) message(msg Message) (err error) {
 	defer e.recovered(&err)
 	return e.s.Message(e.c, msg)
+}
+
+// admit runs Open, and ends the session if that refuses it.
+func (e *session) admit(r *http.Request) (err error) {
+	err = errGoexit
+	defer func() {
+		if err != nil {
+			e.s.leave(e)
+			e.close(err)
+			e.s.gone(e)
+		}
+	}()
+	return e.open(r)
 }
 
 func (e *session) open(r *http.Request) (err error) {

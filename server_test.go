@@ -409,6 +409,19 @@ func TestGoexitEndsTheConnection(t *testing.T) {
 	})
 }
 
+func TestGoexitInOpenEndsTheConnection(t *testing.T) {
+	logged(t)
+	s := &Server{Options: *quiet(), Message: ignore, Open: func(*Conn, *http.Request) error { runtime.Goexit(); return nil }}
+	v := serving(t, s, s)
+	p := v.open()
+	p.want("the code", closeFrame(1011, ""))
+	bye(p, closeFrame(1011, ""))
+	v.wantConns(0)
+	if err := <-v.shutdown(20 * time.Second); err != nil {
+		t.Error("Shutdown:", err)
+	}
+}
+
 func TestOpenRefuses(t *testing.T) {
 	bothModes(t, func(t *testing.T, serve func(*Server, func(*Conn, Message) error) *Server) {
 		refusal := &CloseError{Code: StatusPolicyViolation, Reason: "no"}

@@ -21,6 +21,8 @@ const (
 	copyLimit = 16 << 10
 	// writeChunk is the most that is waited for at a time, so that progress shows.
 	writeChunk = 64 << 10
+	// writeAtOnce is the most that is written without a look at whether to go on.
+	writeAtOnce = 4 << 20
 	// streamChunk is the same where a write that has timed out can't go on, as
 	// on TLS: one record.
 	streamChunk = 16<<10 + maxHeader
@@ -248,7 +250,7 @@ func (w *writer) write(p []byte) (n int64, err error) {
 func (w *writer) put(p []byte) (int, error) {
 	if w.raw.isRaw() {
 		if len(p) > writeChunk {
-			if n, err := w.raw.write(p); n > 0 || err != nil {
+			if n, err := w.raw.write(p[:min(len(p), writeAtOnce)]); n > 0 || err != nil {
 				return n, err
 			}
 		}
