@@ -928,13 +928,14 @@ func (x *sending) invalid(p []byte) {
 func (x *sending) finish(how byte) outcome {
 	switch {
 	case how%4 == 1 && x.w != nil:
+		x.abandon()
 		_ = x.w.Abort() // the peer is told, if it takes that
 		x.failed = x.failed || !x.conn.roomLeft()
-		x.queued = nil
 		return outcome{"close", StatusInternalError, ""}
 	case how%4 == 2 && x.w != nil:
 		_, _ = x.w.Write([]byte{0xFF}) // in a text, that fails at once or at Close
 		if x.partial.opcode == OpText {
+			x.abandon()
 			if x.w.Close() == nil {
 				x.t.Error("a text that is none was ended")
 			}
@@ -949,6 +950,15 @@ func (x *sending) finish(how byte) outcome {
 		x.failedBy(err)
 	}
 	return outcome{"close", StatusNormalClosure, reason[:min(len(reason), 122)]}
+}
+
+// abandon is for a message that is given up: what is queued behind it follows only
+// where nothing of it is out.
+func (x *sending) abandon() {
+	if !x.c.fragmenting {
+		x.want = append(x.want, x.queued...)
+	}
+	x.queued = nil
 }
 
 // check holds what was sent against what was to be sent.
