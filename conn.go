@@ -42,7 +42,7 @@ type Conn struct {
 	conn   net.Conn // rwc, if it has deadlines; else nil
 	limits *limits
 	r      reader // guarded by reading
-	w      writer // guarded by framing
+	w      writer // guarded by framing; where nobody has it, by mu
 
 	cause     error    // why the connection is over; nil while it is not; guarded by mu
 	told      bool     // a call has returned cause; guarded by mu
@@ -288,10 +288,8 @@ func (c *Conn) Write(ctx context.Context, typ MessageType, data []byte) error {
 	if err := checkMessage(typ, data); err != nil {
 		return err
 	}
-	if c.w.corked.Load() {
-		if done, err := c.holdBack(ctx, typ, data); done {
-			return err
-		}
+	if c.w.corked.Load() && c.holdBack(ctx, typ, data) {
+		return nil
 	}
 	if err := c.lockMessage(ctx); err != nil {
 		return err

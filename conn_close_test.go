@@ -212,3 +212,29 @@ func TestDiscardedReadLeavesItsBufferAsItWas(t *testing.T) {
 		}
 	})
 }
+
+// A write that fails looks for what the peer has sent, though the connection was
+// cut off in between and its buffer is gone.
+func TestFailedWriteLooksIntoNoBufferThatIsGone(t *testing.T) {
+	near, far := tcpPair(t)
+	c := NewServerConn(near, quiet())
+	if !c.takeTurn(&c.reading, nil) {
+		t.Fatal("no turn")
+	}
+	p := newPeer(t, far, true)
+	p.sends(text("x"), ping("behind it"))
+	within(t, "both have arrived", func() bool {
+		_ = c.r.await()
+		return c.r.buffered() > 7
+	})
+	if _, err := c.r.next(); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok, err := c.r.view(); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	c.r.hasWhole() // looks at the Ping
+	c.unlockRead()
+	c.cut(errClosed)
+	c.findReason()
+}

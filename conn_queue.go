@@ -419,9 +419,9 @@ func (c *Conn) finishQueued(messages []*Prepared, n int, err error) {
 
 // holdBack is Write where event mode holds frames back and this one can join them:
 // that waits for nothing, so c.mu does instead of the turns. It says whether it did.
-func (c *Conn) holdBack(ctx context.Context, typ MessageType, data []byte) (done bool, err error) {
+func (c *Conn) holdBack(ctx context.Context, typ MessageType, data []byte) (done bool) {
 	if ctx == nil || ctx.Err() != nil || c.w.client {
-		return false, nil
+		return false
 	}
 	h := Header{Fin: true, Opcode: Opcode(typ), Length: int64(len(data))}
 	c.mu.Lock()
@@ -429,12 +429,10 @@ func (c *Conn) holdBack(ctx context.Context, typ MessageType, data []byte) (done
 		done = c.w.keep(&h, data)
 	}
 	c.mu.Unlock()
-	if done && !c.w.corked.Load() && c.flushHeld() != nil { // who uncorked has flushed already
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		err = c.mayWrite()
+	if done && !c.w.corked.Load() { // who uncorked may have flushed before
+		go func() { _ = c.flushHeld() }() // later calls report an error, as for all that is held back
 	}
-	return done, err
+	return done
 }
 
 // flushHeld writes the frames that event mode has held back.

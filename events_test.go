@@ -181,6 +181,20 @@ func TestWhatIsHeldBackLeavesThoughCallbacksTakeTheirTime(t *testing.T) {
 	}
 }
 
+// What is in the buffer behind a message is the next one.
+func TestAppendingToAMessageChangesNoOther(t *testing.T) {
+	s := &Server{Options: *quiet(), Message: func(c *Conn, msg Message) error {
+		return writeBack(c, Message{msg.Type, append(msg.Data, ", and a tail that is longer than a header"...)})
+	}}
+	near, far := tcpPair(t)
+	p := newPeer(t, far, true)
+	p.sends(text("one"), text(strings.Repeat("2", 60)), text("three"))
+	serveEvents(t, s, near) // when all has arrived
+	for _, s := range []string{"one", strings.Repeat("2", 60), "three"} {
+		p.want("the reply", text(s+", and a tail that is longer than a header"))
+	}
+}
+
 // Another goroutine writes while frames are held back, and at times just when that
 // ends.
 func TestWritesOfOthersLeaveThoughNothingFollows(t *testing.T) {

@@ -181,7 +181,7 @@ func (r *reader) release() {
 	if r.buf != nil {
 		r.buf.free()
 	}
-	r.inflate, r.buf, r.pos, r.end, r.fed, r.saved, r.ctl = nil, nil, 0, 0, 0, nil, nil
+	r.inflate, r.buf, r.pos, r.end, r.fed, r.saved, r.ctl, r.aheadLen = nil, nil, 0, 0, 0, nil, nil, 0
 }
 
 // buffered is how many octets have arrived and were not parsed yet.

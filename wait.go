@@ -49,12 +49,13 @@ func (b *buffer) free() {
 	}
 }
 
-// slice is n octets from pos on, also where b is nil and n is 0.
+// slice is n octets from pos on, also where b is nil and n is 0. It has room for no
+// more: who appends to a message must not write into the next.
 func (b *buffer) slice(pos, n int) []byte {
 	if n == 0 {
 		return nil
 	}
-	return b.octets[pos : pos+n]
+	return b.octets[pos : pos+n : pos+n]
 }
 
 // errWouldBlock says that nothing can be read now. The stream is as it was.

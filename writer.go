@@ -23,7 +23,7 @@ const (
 	writeChunk = 64 << 10
 	// writeAtOnce is the most that is written without a look at whether to go on.
 	writeAtOnce = 4 << 20
-	// streamChunk is the same where a write that has timed out can't go on, as
+	// streamChunk is writeChunk where a write that has timed out can't go on, as
 	// on TLS: one record.
 	streamChunk = 16<<10 + maxHeader
 )
