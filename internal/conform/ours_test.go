@@ -58,9 +58,6 @@ func held() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// everything chooses all cases.
-func everything(*conform.Case) bool { return true }
-
 // together and inPeace divide the cases by whether others may run meanwhile.
 func together(c *conform.Case) bool { return !c.Alone() }
 func inPeace(c *conform.Case) bool  { return c.Alone() }
