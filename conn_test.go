@@ -755,6 +755,51 @@ func TestWriteTimeoutIsAboutProgress(t *testing.T) {
 	})
 }
 
+// The system wakes a writer only when a good part of the socket's buffer is free.
+func TestPeerThatTakesLittleIsNotTakenForDead(t *testing.T) {
+	for _, row := range []struct {
+		what  string
+		write func(c *Conn) error
+	}{
+		{"a long message", func(c *Conn) error { return c.Write(t.Context(), Binary, make([]byte, 24<<20)) }},
+		{"many", func(c *Conn) error {
+			for range 24 << 6 {
+				if err := c.Write(t.Context(), Binary, make([]byte, 16<<10)); err != nil {
+					return err
+				}
+			}
+			return nil
+		}},
+		{"what is queued", func(c *Conn) error {
+			for range 24 {
+				if err := c.Send(prepared(t, Binary, strings.Repeat("x", 1<<20))); err != nil {
+					return err
+				}
+			}
+			return c.Write(t.Context(), Text, nil) // behind them
+		}},
+	} {
+		t.Run(row.what, func(t *testing.T) {
+			t.Parallel()
+			near, far := tcpPair(t)
+			c := NewServerConn(near, &Options{KeepAlive: -1, WriteTimeout: 400 * time.Millisecond, SendLimit: -1})
+			defer func() { _ = c.CloseNow() }()
+			done := make(chan error, 1)
+			go func() { done <- row.write(c) }()
+			for range 30 {
+				time.Sleep(50 * time.Millisecond)
+				if _, err := io.ReadFull(far, make([]byte, 64<<10)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			go func() { _, _ = io.Copy(io.Discard, far) }()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 func TestPeerInTheMiddleOfAnUploadSeesTheCode(t *testing.T) {
 	bothSidesTCP(t, &Options{KeepAlive: -1, ReadLimit: 1000}, func(t *testing.T, c *Conn, p *peer) {
 		p.sends(binaryOf(strings.Repeat("x", 20<<20)))

@@ -220,8 +220,16 @@ func (w *writer) buffers(v *net.Buffers) (n int64, err error) {
 			return n, err
 		}
 		some, err := v.WriteTo(w.conn)
+		if some == 0 && w.isLate(err) {
+			var first int
+			first, err = w.lastTry((*v)[0], err)
+			if (*v)[0] = (*v)[0][first:]; len((*v)[0]) == 0 {
+				*v = (*v)[1:]
+			}
+			some = int64(first)
+		}
 		n += some
-		if again := w.wrote(some, err); !again {
+		if again := w.wrote(some, err); !again && (err != nil || len(*v) == 0) {
 			return n, err
 		}
 	}
@@ -254,7 +262,12 @@ func (w *writer) put(p []byte) (int, error) {
 				return n, err
 			}
 		}
-		return w.stream.Write(p[:min(len(p), writeChunk)])
+		p = p[:min(len(p), writeChunk)]
+		n, err := w.stream.Write(p)
+		if n == 0 && w.isLate(err) {
+			return w.lastTry(p, err)
+		}
+		return n, err
 	}
 	p = p[:min(len(p), streamChunk)]
 	if w.expiry == nil {
@@ -263,6 +276,26 @@ func (w *writer) put(p []byte) (int, error) {
 	w.expiry.Reset(w.timeout)
 	defer w.expiry.Stop()
 	return w.stream.Write(p)
+}
+
+// isLate says whether err is that of a deadline, and not of interrupt.
+func (w *writer) isLate(err error) bool {
+	return w.raw.isRaw() && errors.Is(err, os.ErrDeadlineExceeded) && !w.halted.Load()
+}
+
+// lastTry writes what there is room for of p, though err says that a deadline has
+// passed: the system wakes a writer only when a good part of the socket's buffer is
+// free, and the peer may have taken less than that.
+func (w *writer) lastTry(p []byte, err error) (int, error) {
+	w.deadline = 0
+	if w.renew() != nil {
+		return 0, err
+	}
+	n, failed := w.raw.write(p)
+	if n == 0 {
+		return 0, err
+	}
+	return n, failed
 }
 
 // wrote takes note of a write. It says whether to go on in spite of err: the
@@ -276,7 +309,7 @@ func (w *writer) wrote(n int64, err error) (again bool) {
 		return false
 	}
 	w.deadline = 0
-	return n > 0 && w.raw.isRaw() && errors.Is(err, os.ErrDeadlineExceeded) && !w.halted.Load()
+	return n > 0 && w.isLate(err)
 }
 
 // tryWrite writes as much of p as leaves at once. Only where w.raw.isRaw.
