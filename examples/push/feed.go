@@ -41,17 +41,17 @@ type welcome struct {
 type feed struct {
 	server websocket.Server
 	outbox serve.Outbox
+	every  time.Duration // from one value to the next
 
 	mu      sync.Mutex
-	every   time.Duration // guarded by mu
-	n       int           // guarded by mu
-	viewers int           // guarded by mu
-	dropped int           // guarded by mu
-	recent  []value       // the last maxRecent, the oldest first; guarded by mu
+	n       int     // guarded by mu
+	viewers int     // guarded by mu
+	dropped int     // guarded by mu
+	recent  []value // the last maxRecent, the oldest first; guarded by mu
 }
 
-func newFeed(opts websocket.Options) *feed {
-	f := new(feed)
+func newFeed(opts websocket.Options, every time.Duration) *feed {
+	f := &feed{every: every}
 	opts.SendLimit = sendLimit
 	opts.Compression = &websocket.Compression{} // for the welcome; what is short goes as it is
 	f.server = websocket.Server{Options: opts, Open: f.open, Handle: handle, Closed: f.closed}
@@ -83,14 +83,11 @@ func handle(c *websocket.Conn, _ *http.Request) error {
 	return nil
 }
 
-// run sends a value every time, until ctx ends.
-func (f *feed) run(ctx context.Context, every time.Duration) {
-	f.mu.Lock()
-	f.every = every
-	f.mu.Unlock()
+// run sends a value each time that is due, until ctx ends.
+func (f *feed) run(ctx context.Context) {
 	var m machine
 	m.look() // from here on busy means since then
-	ticker := time.NewTicker(every)
+	ticker := time.NewTicker(f.every)
 	defer ticker.Stop()
 	for {
 		select {

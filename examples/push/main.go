@@ -25,7 +25,7 @@ func main() {
 	every := cmd.Flags.Duration("every", 200*time.Millisecond, "`time` from one value to the next")
 	cmd.Parse()
 	cmd.Require(*every > 0, "-every is a time")
-	f := newFeed(websocket.Options{Origins: cmd.Origins})
-	go f.run(context.Background(), *every) // ends with the command
+	f := newFeed(websocket.Options{Origins: cmd.Origins}, *every)
+	go f.run(context.Background()) // ends with the command
 	cmd.Main(serve.Handler(&f.server, page, "page"), &f.server)
 }

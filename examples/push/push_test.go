@@ -19,21 +19,21 @@ import (
 func TestMain(m *testing.M) { os.Exit(servetest.Main(m)) }
 
 // run runs a feed until the test ends.
-func run(t *testing.T, f *feed, every time.Duration) {
+func run(t *testing.T, f *feed) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		f.run(ctx, every)
+		f.run(ctx)
 	}()
 	t.Cleanup(func() { cancel(); <-done })
 }
 
 // start starts a feed and returns the URL of its socket.
 func start(t *testing.T, every time.Duration) string {
-	f := newFeed(websocket.Options{})
+	f := newFeed(websocket.Options{}, every)
 	url := servetest.Start(t, serve.Handler(&f.server, page, "page"), &f.server)
-	run(t, f, every)
+	run(t, f)
 	return url
 }
 
@@ -67,7 +67,7 @@ func TestViewersMissNothing(t *testing.T) {
 
 func TestNewcomersGetTheLastValues(t *testing.T) {
 	t.Parallel()
-	f := newFeed(websocket.Options{})
+	f := newFeed(websocket.Options{}, time.Hour)
 	url := servetest.Start(t, serve.Handler(&f.server, page, "page"), &f.server)
 	for range maxRecent + 10 {
 		f.send(time.Now(), reading{})
@@ -89,7 +89,7 @@ func TestNothingIsExpected(t *testing.T) {
 // A viewer that takes nothing is dropped. Another one gets every value meanwhile, and hears of it.
 func TestSlowViewersAreDropped(t *testing.T) {
 	t.Parallel()
-	f := newFeed(websocket.Options{CloseTimeout: 100 * time.Millisecond})
+	f := newFeed(websocket.Options{CloseTimeout: 100 * time.Millisecond}, time.Hour)
 	hs := httptest.NewUnstartedServer(serve.Handler(&f.server, page, "page"))
 	hs.Config.ConnContext = func(ctx context.Context, nc net.Conn) context.Context {
 		_ = nc.(*net.TCPConn).SetWriteBuffer(4 << 10) // or thousands of values would fit into it

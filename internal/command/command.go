@@ -23,14 +23,14 @@ const patience = 20 * time.Second
 // dir holds the commands that Main has built.
 var dir string
 
-// SideBySide has eight tests run at a time, unless the command line says otherwise: they wait more than they work. It is for
+// SideBySide has four tests run at a time, unless the command line says otherwise: they wait more than they work. It is for
 // TestMain.
 func SideBySide() {
 	flag.Parse()
 	said := false
 	flag.Visit(func(f *flag.Flag) { said = said || f.Name == "test.parallel" })
 	if !said {
-		_ = flag.Set("test.parallel", "8") // a number, as it wants one
+		_ = flag.Set("test.parallel", "4") // a number, as it wants one
 	}
 }
 
