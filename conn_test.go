@@ -800,6 +800,41 @@ func TestPeerThatTakesLittleIsNotTakenForDead(t *testing.T) {
 	}
 }
 
+// The same for frames that leave together.
+func TestLastTryTakesGatheredFramesOn(t *testing.T) {
+	near, far := tcpPair(t)
+	c := NewServerConn(near, &Options{KeepAlive: -1, WriteTimeout: 400 * time.Millisecond})
+	defer func() { _ = c.CloseNow() }()
+	if !c.w.raw.isRaw() {
+		t.Skip("writing without waiting is not possible here")
+	}
+	total := int64(0)
+	for n := 1; n > 0; total += int64(n) {
+		var err error
+		if n, err = c.w.raw.write(make([]byte, 1<<20)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const some = 128 << 10 // less than the system would report
+	arrived := make(chan int64)
+	go func() {
+		time.Sleep(100 * time.Millisecond)
+		n, _ := io.CopyN(io.Discard, far, some)
+		time.Sleep(700 * time.Millisecond) // past the deadline, which is after 600
+		rest, _ := io.Copy(io.Discard, far)
+		arrived <- n + rest
+	}()
+	frames := net.Buffers{make([]byte, 1000), make([]byte, 1000), make([]byte, 1<<20)}
+	n, err := c.w.buffers(&frames)
+	if want := int64(1<<20 + 2000); err != nil || n != want || len(frames) > 0 {
+		t.Errorf("wrote %d octets of %d: %v", n, want, err)
+	}
+	_ = near.Close()
+	if got := <-arrived; got != total+n {
+		t.Errorf("%d octets arrived, want %d", got, total+n)
+	}
+}
+
 func TestPeerInTheMiddleOfAnUploadSeesTheCode(t *testing.T) {
 	bothSidesTCP(t, &Options{KeepAlive: -1, ReadLimit: 1000}, func(t *testing.T, c *Conn, p *peer) {
 		p.sends(binaryOf(strings.Repeat("x", 20<<20)))
