@@ -72,13 +72,13 @@ func TestBroadcastToManyOfWhomSomeAreStalled(t *testing.T) {
 	}
 	msg := prepared(t, Binary, strings.Repeat("x", 8<<10))
 	buf := make([]byte, len(msg.plain))
-	slow, before := 0, runtime.NumGoroutine()
+	slow, before := 0, goroutines()
 	var longest time.Duration
 	for range rounds {
 		begun := time.Now()
 		slow += s.Broadcast(msg)
 		longest = max(longest, time.Since(begun))
-		if n := runtime.NumGoroutine() - before; n > 4*lame { // one sends, or three end it
+		if n := goroutines() - before; n > 4*lame { // one sends, or three end it
 			t.Errorf("%d goroutines send or end, of %d connections that are stalled", n, lame)
 		}
 		for _, conn := range clients[lame:] {
@@ -230,7 +230,7 @@ func TestIdleEventConnectionsHaveNoGoroutine(t *testing.T) {
 	}
 	s := &Server{Message: writeBack}
 	for range 2 { // a server whose last connection has gone begins anew
-		goroutines, descriptors := runtime.NumGoroutine(), openDescriptors(t)
+		before, descriptors := goroutines(), openDescriptors(t)
 		_, clients := manyServed(t, s, n)
 		for _, conn := range clients[:50] {
 			far := peer{client: true}
@@ -241,12 +241,12 @@ func TestIdleEventConnectionsHaveNoGoroutine(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		within(t, "no connection has a goroutine", func() bool { return runtime.NumGoroutine() <= goroutines+20 })
+		within(t, "no connection has a goroutine", func() bool { return goroutines() <= before+20 })
 		for _, conn := range clients {
 			_ = conn.Close()
 		}
 		within(t, "nothing is left of the last connection", func() bool {
-			return runtime.NumGoroutine() <= goroutines && openDescriptors(t) <= descriptors && s.loop.watcher.isClosed()
+			return goroutines() <= before && openDescriptors(t) <= descriptors && s.loop.watcher.isClosed()
 		})
 	}
 }
