@@ -119,40 +119,49 @@ func TestSlowMessageDelaysNoOtherConnection(t *testing.T) {
 }
 
 func TestRepliesToWhatArrivedTogetherLeaveTogether(t *testing.T) {
-	for _, row := range []struct {
-		size, count int
-		most        uint32 // writes
-	}{{10, 200, 1}, {10_000, 3, 1}, {5000, 12, 1}} {
-		begun, goOn := make(chan struct{}), make(chan struct{})
-		s := &Server{Options: *quiet(), Message: func(c *Conn, msg Message) error {
-			if string(msg.Data) == "wait" {
-				close(begun)
-				<-goOn
-				return nil
+	for _, row := range []struct{ size, count int }{{10, 200}, {10_000, 3}, {5000, 12}} {
+		fewest := uint32(row.count)
+		for range 10 { // for what a slow machine takes a millisecond to answer leaves earlier
+			if fewest = min(fewest, writesOfReplies(t, row.size, row.count)); fewest <= 2 { // a reading buffer ends anywhere
+				break
 			}
-			return writeBack(c, msg)
-		}}
-		c, p := eventsOver(t, s)
-		p.sends(text("wait"))
-		<-begun
-		msg := binaryOf(strings.Repeat("x", row.size))
-		for range row.count {
-			p.sends(msg)
 		}
-		time.Sleep(50 * time.Millisecond) // so that they have arrived together, or most of them
-		close(goOn)
-		for range row.count {
-			p.want("the echo", msg)
-		}
-		within(t, "the turn is given back", func() bool {
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			return !c.reading.held
-		})
-		if n := c.w.progress.Load(); n > row.most+2 { // a reading buffer ends anywhere, and a slow machine may flush once
-			t.Errorf("%d replies of %d octets left in %d writes", row.count, row.size, n)
+		if fewest > 2 {
+			t.Errorf("%d replies of %d octets left in %d writes", row.count, row.size, fewest)
 		}
 	}
+}
+
+// writesOfReplies says in how many writes the replies leave to messages that have
+// arrived together.
+func writesOfReplies(t *testing.T, size, count int) uint32 {
+	begun, goOn := make(chan struct{}), make(chan struct{})
+	s := &Server{Options: *quiet(), Message: func(c *Conn, msg Message) error {
+		if string(msg.Data) == "wait" {
+			close(begun)
+			<-goOn
+			return nil
+		}
+		return writeBack(c, msg)
+	}}
+	c, p := eventsOver(t, s)
+	p.sends(text("wait"))
+	<-begun
+	msg := binaryOf(strings.Repeat("x", size))
+	for range count {
+		p.sends(msg)
+	}
+	time.Sleep(50 * time.Millisecond) // so that they have arrived together, or most of them
+	close(goOn)
+	for range count {
+		p.want("the echo", msg)
+	}
+	within(t, "the turn is given back", func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return !c.reading.held
+	})
+	return c.w.progress.Load()
 }
 
 // What one callback has written waits for no other: a millisecond is not up to
