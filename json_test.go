@@ -152,6 +152,7 @@ func TestWriteJSONBuffers(t *testing.T) {
 	if b.free(); len(b.octets) != 0 || cap(b.octets) == 0 {
 		t.Errorf("a small buffer has %d octets of %d, want it empty and kept", len(b.octets), cap(b.octets))
 	}
+	b = jsonBuffers.New().(*jsonBuffer) // the other one is the pool's now
 	if err := b.encoder.Encode(strings.Repeat("x", maxPooledJSON)); err != nil {
 		t.Fatal(err)
 	}
