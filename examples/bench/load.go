@@ -195,6 +195,9 @@ func readHead(fd int) (string, error) {
 	head, buf := []byte(nil), make([]byte, 4096)
 	for {
 		n, err := syscall.Read(fd, buf)
+		if err == syscall.EINTR {
+			continue // with SO_RCVTIMEO the system doesn't go on by itself
+		}
 		if err != nil {
 			return "", os.NewSyscallError("reading a handshake", err)
 		}

@@ -87,7 +87,7 @@ func TestNewcomersGetTheLast50Messages(t *testing.T) {
 	}
 	for anna.Until("chat")["text"] != "59" {
 	}
-	history := servetest.Dial(t, url, nil).Next()["history"].([]any)
+	history := servetest.Dial(t, url, nil).Until("welcome")["history"].([]any)
 	if len(history) != 50 {
 		t.Fatalf("%d messages, want 50", len(history))
 	}
@@ -98,7 +98,8 @@ func TestNewcomersGetTheLast50Messages(t *testing.T) {
 	}
 }
 
-// Whoever comes while others write gets each message exactly once, and in order: in the welcome, or as news after it.
+// Whoever comes while others write gets each message exactly once, and in order: in the welcome, or as news after it. What comes
+// before the welcome is in it.
 func TestNewcomersMissNothingAndGetNothingTwice(t *testing.T) {
 	t.Parallel()
 	url := start(t, rushed)

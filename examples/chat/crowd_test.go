@@ -53,9 +53,9 @@ func TestEveryoneGetsEverythingInOneOrder(t *testing.T) {
 	url := "ws" + strings.TrimPrefix(hs.URL, "http") + "/ws"
 
 	stall(t, url)
-	members := gather(t, url)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
+	members := gather(ctx, t, url)
 	began := time.Now()
 	everyone(t, members, func(m *member) error { return m.talk(ctx) })
 	t.Logf("%d people said %d things each: %v", crowd, phrases, time.Since(began))
@@ -87,13 +87,12 @@ func stall(t *testing.T, url string) {
 }
 
 // gather lets everybody join, and waits until all know of all.
-func gather(t *testing.T, url string) []*member {
+func gather(ctx context.Context, t *testing.T, url string) []*member {
 	members := make([]*member, crowd)
 	for i := range members {
 		members[i] = &member{c: servetest.Dial(t, url, nil).Conn, number: i}
 	}
 	members[0].last = make([]int, crowd)
-	ctx := servetest.Context(t)
 	everyone(t, members, func(m *member) error {
 		if err := m.c.Write(ctx, websocket.Text, fmt.Appendf(nil, `{"type":"join","name":"member %d"}`, m.number)); err != nil {
 			return err

@@ -33,7 +33,8 @@ type person struct {
 	Name string `json:"name"`
 }
 
-// A welcome is what a connection gets first: all that happened before. From then on it is told what happens, in order.
+// A welcome is what a connection gets once: all that happened before, also what it was told already. From then on it is told
+// what happens, in order.
 type welcome struct {
 	Type     string   `json:"type"`
 	ID       int      `json:"id"` // whoever is behind this connection will have this ID

@@ -19,7 +19,7 @@ const (
 )
 
 // A room is a chat room. What happens is a change under mu and a message to all in the outbox, whose order is that of the
-// changes: all see the same, and a newcomer gets everything once, before its welcome in it or after it as news.
+// changes: all see the same, and a newcomer finds in its welcome all that it does not get after it as news.
 type room struct {
 	server websocket.Server
 	rate   serve.Rate

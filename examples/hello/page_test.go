@@ -56,7 +56,7 @@ func TestPageClosesFirst(t *testing.T) {
 func TestPageShowsBufferedAmount(t *testing.T) {
 	t.Parallel()
 	b := devtools.Start(t)
-	s := command.Serve(t, "hello", "-addr", "127.0.0.1:0", "-speed", "16777216")
+	s := command.Serve(t, "hello", "-addr", "127.0.0.1:0", "-speed", "8388608")
 	p := b.Open(s.URL)
 	amount := `Number(document.querySelector("#buffered").value.replaceAll(".", ""))`
 	p.Click("#random")

@@ -30,7 +30,7 @@ type value struct {
 	Load    *float64 `json:"load"`    // processes that ran or wanted to, averaged over a minute; null: not known here
 }
 
-// A welcome is what a connection gets first: the last values. From then on it gets every new one.
+// A welcome is what a connection gets once: the last values, also one that came before. From then on it gets every new one.
 type welcome struct {
 	Type   string  `json:"type"`
 	Every  int64   `json:"every"` // milliseconds from one value to the next

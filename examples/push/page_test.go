@@ -15,7 +15,7 @@ func TestPageDraws(t *testing.T) {
 	b := devtools.Start(t)
 	s := command.Serve(t, "push", "-addr", "127.0.0.1:0", "-every", "20ms")
 	p := b.Open(s.URL)
-	p.Wait(`Number(document.querySelector("#n").textContent) > 100`)
+	p.Wait(`Number(document.querySelector("#n").textContent.replaceAll(",", "")) > 100`)
 	p.Wait(`document.querySelector("#viewers").textContent === "1"`)
 	p.Wait(`document.querySelector("#gap").value.endsWith(" ms")`)
 	p.Screenshot("push-desktop")

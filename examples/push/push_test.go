@@ -101,29 +101,16 @@ func TestSlowViewersAreDropped(t *testing.T) {
 	servetest.Dial(t, url, nil) // reads nothing
 	c := servetest.Dial(t, url, nil)
 	c.Until("welcome")
-	stop := make(chan struct{})
-	sent := make(chan struct{})
-	go func() {
-		defer close(sent)
-		for {
-			select {
-			case <-stop:
-				return
-			case <-time.After(100 * time.Microsecond):
-				f.send(time.Now(), reading{})
-			}
-		}
-	}()
+	f.send(time.Now(), reading{})
 	v := c.Next()
 	for patience := servetest.Context(t); v["dropped"] == 0.0 && patience.Err() == nil; {
+		f.send(time.Now(), reading{}) // waits for nobody
 		next := c.Next()
 		if next["n"] != v["n"].(float64)+1 {
 			t.Fatalf("value %v came after value %v", next["n"], v["n"])
 		}
 		v = next
 	}
-	close(stop)
-	<-sent
 	if v["viewers"] != 1.0 || v["dropped"] != 1.0 {
 		t.Errorf("%v viewers, %v dropped, want 1 and 1", v["viewers"], v["dropped"])
 	}

@@ -33,7 +33,8 @@ type standing struct {
 	Open  bool `json:"open"` // has made a move that nobody has answered yet
 }
 
-// A welcome is what a connection gets first. From then on it is told what happens, in order.
+// A welcome is what a connection gets once: how things stand. What came before is in it, and from then on the connection is
+// told what happens, in order.
 type welcome struct {
 	Type    string     `json:"type"`
 	ID      int        `json:"id"` // the player behind this connection

@@ -4,9 +4,14 @@ package main
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
+	"strings"
 	"testing"
 
+	"github.com/seed26cb4e35/websocket"
+	"github.com/seed26cb4e35/websocket/examples/internal/serve"
+	"github.com/seed26cb4e35/websocket/examples/internal/servetest"
 	"github.com/seed26cb4e35/websocket/internal/command"
 	"github.com/seed26cb4e35/websocket/internal/devtools"
 )
@@ -49,6 +54,7 @@ func TestThreeTabsPlay(t *testing.T) {
 	p[3].Phone()
 	p[3].Screenshot("rps-phone")
 
+	waitText(p[3], "#result", "Verloren – Stein gegen Papier")
 	p[3].Click("#schere")
 	waitText(p[1], "#result", "Spieler 3 hat gezogen. Halte dagegen!")
 	p[3].Close()
@@ -59,4 +65,24 @@ func TestThreeTabsPlay(t *testing.T) {
 			t.Errorf("the console is not empty: %q", lines)
 		}
 	}
+}
+
+// What others have done before the welcome is in it.
+func TestPageTakesNoNewsBeforeItsWelcome(t *testing.T) {
+	t.Parallel()
+	b := devtools.Start(t)
+	g := newGame(websocket.Options{})
+	login := g.server.Open
+	g.server.Open = func(c *websocket.Conn, r *http.Request) error {
+		for _, v := range []any{event{"login", 77}, event{"turn", 78}} {
+			if err := c.Send(serve.Prepare(v)); err != nil {
+				t.Error(err)
+			}
+		}
+		return login(c, r)
+	}
+	url := servetest.Start(t, serve.Handler(&g.server, page, "page"), &g.server)
+	p := b.Open("http" + strings.TrimSuffix(strings.TrimPrefix(url, "ws"), "ws"))
+	waitText(p, "#log li", "Du bist da")
+	p.Wait(`document.querySelectorAll("#log li").length === 1 && document.querySelectorAll("#players li").length === 1`)
 }

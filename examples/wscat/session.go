@@ -22,6 +22,9 @@ import (
 // pongWait is the longest that the end of the input waits for a Pong.
 const pongWait = 10 * time.Second
 
+// lineWait is how long the end of a connection waits to learn of a line that has come too late.
+const lineWait = 100 * time.Millisecond
+
 // A session is one connection between standard input and output.
 type session struct {
 	*config
@@ -93,7 +96,11 @@ func (s *session) talk(ctx context.Context, in io.Reader) error {
 			return errors.Join(bad, s.finish(err))
 		}
 	case err := <-s.ended:
-		return s.finish(err)
+		select {
+		case bad = <-sent:
+		case <-time.After(lineWait):
+		}
+		return errors.Join(bad, s.finish(err))
 	case <-ctx.Done():
 	}
 	if err := s.conn.Close(s.code, s.reason); err != nil {
@@ -122,8 +129,8 @@ func outcome(code websocket.StatusCode, reason string) string {
 	return strings.TrimSpace(fmt.Sprintf("%d %s", code, printable([]byte(reason))))
 }
 
-// sendLines sends each line as a message, while there is a connection. A line that can't be a message is reported and left
-// out, and the error tells so.
+// sendLines sends each line as a message, up to the first for which there is no connection any more. A line that can't be a
+// message is reported and left out. The error tells of the last line that was not sent.
 func (s *session) sendLines(ctx context.Context, in io.Reader) error {
 	var bad error
 	lines := bufio.NewReader(in)
@@ -133,11 +140,14 @@ func (s *session) sendLines(ctx context.Context, in io.Reader) error {
 			return bad
 		}
 		err = s.sendLine(ctx, bytes.TrimRight(line, "\r\n"))
-		if ctx.Err() != nil || s.conn.Context().Err() != nil {
-			return bad // talk is told why
+		if ctx.Err() != nil {
+			return bad
 		}
 		if err != nil {
 			bad = fmt.Errorf("line %d was not sent: %w", n, err)
+			if s.conn.Context().Err() != nil {
+				return bad
+			}
 			say("%v", bad)
 		}
 	}

@@ -129,6 +129,17 @@ func TestCloseCodesOfBothSides(t *testing.T) {
 	wscat(t, "", "-wait", "-1s", url).want(t, "so long\n", "closed by the server: 4003 and thanks", 0)
 }
 
+// What can't be sent because the server has closed is no success, though the close was clean.
+func TestLinesThatComeTooLate(t *testing.T) {
+	t.Parallel()
+	url := serve(t, nil, func(ctx context.Context, c *websocket.Conn, _ *http.Request) {
+		_, _, _ = c.Read(ctx)
+		_ = c.Close(websocket.StatusNormalClosure, "")
+	})
+	wscat(t, strings.Repeat(strings.Repeat("x", 1023)+"\n", 30_000), url).want(t, "", "was not sent", 1)
+	wscat(t, "one\n", url).want(t, "", "closed by the server: 1000", 0)
+}
+
 func TestEndsWithoutACleanClose(t *testing.T) {
 	t.Parallel()
 	url := serve(t, nil, func(_ context.Context, c *websocket.Conn, _ *http.Request) { _ = c.CloseNow() })

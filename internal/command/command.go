@@ -54,7 +54,7 @@ func Main(m *testing.M, packages ...string) int {
 // New returns a command that Main has built, not started yet. It ends with the test at the latest.
 func New(t testing.TB, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(t.Context(), filepath.Join(dir, name), args...)
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = patience
 	return cmd
 }
 

@@ -128,7 +128,7 @@ func (s endsBy) run(c *conversation) {
 	switch {
 	case e.kind != evEnd && e.kind != evReset:
 		c.judge(Wrong, "%s came where the end of the TCP connection is right", e)
-	case took > s.within:
+	case took > c.atLeast(s.within):
 		c.judge(Tolerable, "the TCP connection ended only after %v", took.Round(time.Millisecond))
 	case e.kind == evReset:
 		c.judge(Tolerable, "the TCP connection ended by a reset")

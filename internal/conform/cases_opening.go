@@ -451,7 +451,7 @@ func (s quickly) run(c *conversation) {
 	_, raw, err := readHead(c.w.br)
 	c.over = true
 	c.w.note("← %s", excerpt(raw))
-	if took := time.Since(start); took > s.within || err != nil && !endOf(err) {
+	if took := time.Since(start); took > c.atLeast(s.within) || err != nil && !endOf(err) {
 		c.judge(Wrong, "a response took %v", took.Round(time.Millisecond))
 		return
 	}

@@ -132,9 +132,12 @@ func (e *Exam) track(conn net.Conn, on bool) {
 	_ = conn.Close()
 }
 
+// requestPatience is the least that a request is waited for: what it takes no verdict depends on.
+const requestPatience = 10 * time.Second
+
 // serve answers one request.
 func (e *Exam) serve(conn net.Conn) {
-	_ = conn.SetReadDeadline(time.Now().Add(e.cfg.Patience))
+	_ = conn.SetReadDeadline(time.Now().Add(max(e.cfg.Patience, requestPatience)))
 	br := bufio.NewReader(conn)
 	h, _, err := readHead(br)
 	if err != nil {

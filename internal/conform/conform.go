@@ -122,7 +122,8 @@ type Config struct {
 	// that need it are skipped.
 	Limit int64
 	// Patience is how long an answer may take. 0: 5 s. A right endpoint never needs it, so
-	// it is the time that a wrong one costs.
+	// it is the time that a wrong one costs. An eighth of it is the least that something is
+	// given that has to happen soon.
 	Patience time.Duration
 	// Memory tells how many octets the endpoint's process holds. nil: not measured.
 	Memory func() int64

@@ -410,6 +410,9 @@ func pause(d time.Duration) act {
 	return act{fmt.Sprintf("wait %v", d), func(*conversation) { time.Sleep(d) }}
 }
 
+// atLeast is how long something may take that takes d at most, where a patient kit expects the machine to be busy.
+func (c *conversation) atLeast(d time.Duration) time.Duration { return max(d, c.cfg.Patience/8) }
+
 // held returns the octets that the endpoint's process holds, 0 where that is not known.
 func (c *conversation) held() int64 {
 	if c.cfg.Memory == nil {
@@ -428,10 +431,10 @@ type staysSmall struct {
 
 func (s staysSmall) run(c *conversation) {
 	least, most := int64(math.MaxInt64), int64(0)
-	for range 6 {
+	for range 50 { // a second, where it matters
 		grown := c.held() - c.memory
 		least, most = min(least, grown), max(most, grown)
-		if !s.peak && least <= s.max {
+		if !s.peak && least <= s.max || s.peak && most > s.max {
 			break
 		}
 		time.Sleep(20 * time.Millisecond)

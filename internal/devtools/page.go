@@ -59,7 +59,7 @@ func (p *Page) Navigate(url string) {
 	if committed.ErrorText != "" {
 		p.b.t.Fatalf("devtools: open %s: %s", url, committed.ErrorText)
 	}
-	p.Wait(`document.readyState === "complete"`)
+	p.Wait(`document.readyState === "complete" && location.href !== "about:blank"`)
 }
 
 // Eval evaluates a JavaScript expression, awaits it if it is a promise, and decodes its JSON into result if that is not

@@ -7,7 +7,7 @@ const longestPause = 30_000, firstPause = 500, stable = 5_000; // ms; a connecti
 	button, opens it at once where it would wait.
 
 	on.open()        a connection is open
-	on.message(m)    the server has sent the object m
+	on.message(m)    the server has sent the object m, from its welcome on: what comes before is in that already
 	on.closed()      the connection is over
 	on.words         {connecting, open, closed(seconds)}: what #state shows
 
@@ -34,7 +34,11 @@ export function connect(path, on) {
 			show("open", on.words.open);
 			on.open?.();
 		};
-		mine.onmessage = event => on.message(JSON.parse(event.data));
+		let welcome = false;
+		mine.onmessage = event => {
+			const m = JSON.parse(event.data);
+			if (welcome ||= m.type === "welcome") on.message(m);
+		};
 		mine.onclose = () => {
 			if (performance.now() - opened > stable) failures = 0;
 			on.closed?.();
