@@ -36,6 +36,7 @@ type pingState struct {
 	asked    time.Duration // when it was written whole; 0: none was, or octets have come meanwhile
 	progress uint32        // Conn.w.progress at that time
 	timer    *time.Timer   // for keepalive, where reads have no deadlines; else nil
+	due      time.Duration // when timer fires
 }
 
 // pingWait is a call of Ping.
@@ -309,6 +310,7 @@ func (c *Conn) startTimers() {
 	}
 	if c.limits.keepAlive > 0 {
 		c.mu.Lock()
+		c.ping.due = monotonic() + c.limits.keepAlive
 		c.ping.timer = time.AfterFunc(c.limits.keepAlive, c.tick)
 		c.mu.Unlock()
 	}
@@ -317,15 +319,20 @@ func (c *Conn) startTimers() {
 // tick is keepalive where a read can't be woken: it takes the time of the last
 // octet for the whole truth.
 func (c *Conn) tick() {
+	now := monotonic()
 	c.mu.Lock()
 	waiting, over := c.reading.held, c.cause != nil
+	late := now-c.ping.due > lookPause // this process did not run: octets may be there by now
 	c.mu.Unlock()
 	if over {
 		return
 	}
-	now := monotonic()
 	next := now + c.limits.keepAlive
-	if waiting {
+	switch {
+	case !waiting:
+	case late:
+		next = now + lookPause
+	default:
 		var err error
 		if next, err = c.probe(now); err != nil {
 			c.cut(err) // the read that waits gets it
@@ -334,6 +341,7 @@ func (c *Conn) tick() {
 	}
 	c.mu.Lock()
 	if c.cause == nil {
+		c.ping.due = next
 		c.ping.timer.Reset(next - now)
 	}
 	c.mu.Unlock()
@@ -374,8 +382,8 @@ func (c *Conn) clearReadDeadline() {
 
 // keepAlive is called by a read whose deadline has passed, or who has seen that
 // nothing is there. It sends a Ping if one is due, and has errSilent if the peer
-// has not answered one. A deadline may have passed long before the read began,
-// with octets waiting, so only an empty stream counts.
+// has not answered one. A deadline may have passed long before the read began, or
+// before it was noticed, with octets waiting, so only an empty stream counts.
 func (c *Conn) keepAlive(empty bool) error {
 	now := monotonic()
 	switch {
@@ -393,7 +401,7 @@ func (c *Conn) keepAlive(empty bool) error {
 		c.r.src.raw.rearm(false)
 		c.wakeAt(now + c.limits.keepAlive)
 		return nil
-	case c.readDeadline <= c.waitsFrom:
+	case c.readDeadline <= c.waitsFrom || now-c.readDeadline > lookPause: // this process did not run when it passed
 		c.waitsFrom = now
 		c.wakeAt(now + lookPause)
 		return nil

@@ -77,8 +77,10 @@ func TestKeepAliveSurvivesAFloodThatIsNotAnswered(t *testing.T) {
 }
 
 func TestKeepAliveLooksBeforeItFailsTheConnection(t *testing.T) {
-	o := &Options{KeepAlive: 100 * time.Millisecond, PongTimeout: 100 * time.Millisecond}
+	t.Parallel()
+	o := &Options{KeepAlive: 100 * time.Millisecond, PongTimeout: 400 * time.Millisecond}
 	bothSidesTCP(t, o, func(t *testing.T, c *Conn, p *peer) {
+		t.Parallel()
 		p.sends(text("one"))
 		if _, _, err := c.Read(t.Context()); err != nil {
 			t.Fatal(err)
@@ -92,7 +94,7 @@ func TestKeepAliveLooksBeforeItFailsTheConnection(t *testing.T) {
 		cancel()
 		<-got
 		p.sends(pong(string(f.payload)), text("two"))
-		time.Sleep(300 * time.Millisecond) // nobody reads, for longer than PongTimeout
+		time.Sleep(700 * time.Millisecond) // nobody reads, for longer than PongTimeout
 		if _, data, err := c.Read(t.Context()); err != nil || string(data) != "two" {
 			t.Errorf("got %q, %v, want what has waited to be read", data, err)
 		}
@@ -151,5 +153,55 @@ func TestPongThatIsOwedLeavesBeforeClose(t *testing.T) {
 			t.Error(err)
 		}
 		<-read
+	})
+}
+
+// A process that was stopped finds that deadlines have passed, and the Pong may be
+// waiting: it looks once more before it takes the peer for dead.
+func TestPausedProcessLooksOnceMore(t *testing.T) {
+	near, _ := tcpPair(t)
+	c := endpointOver(t, wrapped{near}, &Options{KeepAlive: time.Hour, PongTimeout: time.Minute}, false)
+	c.r.src.last.Add(-int64(10 * time.Hour))
+	c.mu.Lock()
+	c.ping.asked = c.r.src.lastOctet() + time.Hour
+	c.ping.progress = c.w.progress.Load()
+	c.mu.Unlock()
+	c.waitsFrom = c.ping.asked
+	c.readDeadline = c.ping.asked + time.Minute
+	if err := c.keepAlive(false); err != nil {
+		t.Errorf("after hours in which nothing ran: %v", err)
+	}
+	if soon := c.readDeadline - monotonic(); soon > lookPause {
+		t.Errorf("looks again in %v, want %v", soon, lookPause)
+	}
+	c.readDeadline = monotonic()
+	if err := c.keepAlive(false); !errors.Is(err, errSilent) {
+		t.Errorf("when there was nothing: got %v", err)
+	}
+}
+
+// The same for a stream without deadlines.
+func TestPausedProcessLooksOnceMoreAtAStream(t *testing.T) {
+	bothSidesStream(t, &Options{KeepAlive: time.Hour, PongTimeout: time.Minute}, func(t *testing.T, c *Conn, p *peer) {
+		got := readAsync(t.Context(), c)
+		p.patience = 2 * time.Hour
+		f, err := p.next()
+		if err != nil || f.Opcode != OpPing {
+			t.Fatalf("got %v, %v, want the Ping of keepalive", f, err)
+		}
+		synctest.Wait()
+		c.mu.Lock()
+		c.ping.due -= time.Hour // it should have been seen by then
+		c.mu.Unlock()
+		time.Sleep(time.Minute + lookPause/2)
+		select {
+		case r := <-got:
+			t.Fatalf("got %v", r.err)
+		default:
+		}
+		time.Sleep(lookPause)
+		if r := <-got; !errors.Is(r.err, errSilent) {
+			t.Errorf("when there was nothing: got %v", r.err)
+		}
 	})
 }

@@ -57,6 +57,9 @@ func Dial(ctx context.Context, rawURL string, opts *Options) (*Conn, *http.Respo
 		defer cancel()
 		ctx = bounded
 	}
+	if err := ctx.Err(); err != nil {
+		return nil, nil, dialError(ctx, rawURL, err)
+	}
 	// A RoundTripper may tie the connection to the request's context, which therefore outlives ctx.
 	inner, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	d.cancel = cancel

@@ -17,6 +17,7 @@ import (
 	"os"
 	"reflect"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -280,13 +281,24 @@ func evilServer(t *testing.T, script func(conn net.Conn, key string)) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.Close() })
+	var mu sync.Mutex
+	conns := []io.Closer{l}
+	t.Cleanup(func() { // also what net/http has opened for a dial that was given up
+		mu.Lock()
+		defer mu.Unlock()
+		for _, c := range conns {
+			_ = c.Close()
+		}
+	})
 	go func() {
 		for {
 			conn, err := l.Accept()
 			if err != nil {
 				return
 			}
+			mu.Lock()
+			conns = append(conns, conn)
+			mu.Unlock()
 			go func() {
 				defer conn.Close()
 				r, err := http.ReadRequest(bufio.NewReader(conn))
@@ -579,10 +591,11 @@ func TestContextEndsADialAtAnyPoint(t *testing.T) {
 func TestContextThatIsOverDialsNobody(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	c, _, err := Dial(ctx, evilServer(t, func(c net.Conn, key string) {
-		_, _ = io.WriteString(c, answer101(key, ""))
-		untilGone(c)
-	}), nil)
+	nobody := roundTripper(func(r *http.Request) (*http.Response, error) {
+		t.Errorf("%s was asked for", r.URL)
+		return nil, net.ErrClosed
+	})
+	c, _, err := Dial(ctx, "ws://127.0.0.1/", &Options{HTTPClient: &http.Client{Transport: nobody}})
 	if c != nil || !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want context.Canceled", err)
 	}

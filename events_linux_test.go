@@ -78,7 +78,7 @@ func TestBroadcastToManyOfWhomSomeAreStalled(t *testing.T) {
 		begun := time.Now()
 		slow += s.Broadcast(msg)
 		longest = max(longest, time.Since(begun))
-		if n := goroutines() - before; n > 4*lame { // one sends, or three end it
+		if n := goroutines() - before; n > 4*lame+10 { // one sends, or three end it; and some are about to end
 			t.Errorf("%d goroutines send or end, of %d connections that are stalled", n, lame)
 		}
 		for _, conn := range clients[lame:] {

@@ -9,9 +9,12 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/seed26cb4e35/websocket/internal/command"
 )
 
 func TestMain(m *testing.M) {
+	command.SideBySide()
 	code := m.Run()
 	if left := leftOver(5 * time.Second); code == 0 && left != "" {
 		fmt.Fprintf(os.Stderr, "goroutines of this package outlived the tests:\n\n%s\n", left)

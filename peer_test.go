@@ -352,6 +352,13 @@ func (p *peer) writes(b []byte) {
 	}
 }
 
+// hasSent waits until all that was to be sent is: over loopback it has arrived then.
+func (p *peer) hasSent() {
+	sent := make(chan struct{})
+	p.todo <- func() { close(sent) }
+	<-sent
+}
+
 // hangsUp closes the stream once all is sent.
 func (p *peer) hangsUp() { p.todo <- func() { _ = p.conn.Close() } }
 

@@ -41,7 +41,7 @@ func stalled(t *testing.T, o *Options) (*Conn, *peer, frame) {
 	within(t, "the socket takes what it can and the writer waits", func() bool {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		return c.queueWriting
+		return c.queueWriting && c.w.progress.Load() > 0
 	})
 	return c, p, first
 }
