@@ -792,11 +792,11 @@ func TestPeerThatTakesLittleIsNotTakenForDead(t *testing.T) {
 		t.Run(row.what, func(t *testing.T) {
 			t.Parallel()
 			near, far := tcpPair(t)
-			c := NewServerConn(near, &Options{KeepAlive: -1, WriteTimeout: time.Second, SendLimit: -1})
+			c := NewServerConn(near, &Options{KeepAlive: -1, WriteTimeout: 800 * time.Millisecond, SendLimit: -1})
 			defer func() { _ = c.CloseNow() }()
 			done := make(chan error, 1)
 			go func() { done <- row.write(c) }()
-			for range 20 {
+			for range 24 {
 				time.Sleep(125 * time.Millisecond)
 				if _, err := io.ReadFull(far, make([]byte, 64<<10)); err != nil {
 					t.Fatal(err)
