@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -429,19 +430,20 @@ func TestQueueOfAConnectionThatIsCutIsForgotten(t *testing.T) {
 type refillingStream struct {
 	c      *Conn
 	msg    *Prepared
-	writes int
+	writes atomic.Int32
 	closed chan struct{}
 }
 
 func (s *refillingStream) Read([]byte) (int, error) { <-s.closed; return 0, net.ErrClosed }
 func (s *refillingStream) Close() error             { close(s.closed); return nil }
 func (s *refillingStream) Write(p []byte) (int, error) {
-	if s.writes++; s.writes == 1 {
+	n := s.writes.Add(1)
+	if n == 1 {
 		for !s.isWaitedFor() {
 			time.Sleep(time.Millisecond)
 		}
 	}
-	if s.writes < 1000 && !bytes.HasSuffix(p, []byte("written")) {
+	if n < 1000 && !bytes.HasSuffix(p, []byte("written")) {
 		_ = s.c.Send(s.msg)
 	}
 	return len(p), nil
@@ -464,7 +466,7 @@ func TestWriteGetsItsTurnThoughOthersKeepTheQueueFilled(t *testing.T) {
 	if err := s.c.Write(t.Context(), Text, []byte("written")); err != nil {
 		t.Fatal(err)
 	}
-	if s.writes >= 1000 {
+	if s.writes.Load() >= 1000 {
 		t.Error("all messages that were queued later went before a Write")
 	}
 }
