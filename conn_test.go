@@ -853,6 +853,31 @@ func TestLastTryTakesGatheredFramesOn(t *testing.T) {
 	}
 }
 
+// A process that was stopped between looking at a deadline and writing finds that it
+// has passed, which says nothing about the peer.
+func TestDeadlineThatPassesUnnoticedIsNone(t *testing.T) {
+	near, far := tcpPair(t)
+	c := NewServerConn(near, &Options{KeepAlive: -1, WriteTimeout: time.Minute})
+	defer func() { _ = c.CloseNow() }()
+	if !c.w.raw.isRaw() {
+		t.Skip("writing without waiting is not possible here")
+	}
+	go func() { _, _ = io.Copy(io.Discard, far) }()
+	for what, write := range map[string]func() (int64, error){
+		"a short write":             func() (int64, error) { return c.w.write(make([]byte, 100)) },
+		"a long write":              func() (int64, error) { return c.w.write(make([]byte, 100<<10)) },
+		"a write that doesn't wait": func() (int64, error) { n, err := c.w.tryWrite(make([]byte, 100)); return int64(n), err },
+	} {
+		c.w.deadline = monotonic() + time.Hour // so that it is not renewed,
+		if err := near.SetWriteDeadline(longAgo); err != nil { // though it has passed
+			t.Fatal(err)
+		}
+		if n, err := write(); n < 100 || err != nil {
+			t.Errorf("%s: wrote %d octets: %v", what, n, err)
+		}
+	}
+}
+
 func TestPeerInTheMiddleOfAnUploadSeesTheCode(t *testing.T) {
 	bothSidesTCP(t, &Options{KeepAlive: -1, ReadLimit: 1000}, func(t *testing.T, c *Conn, p *peer) {
 		p.sends(binaryOf(strings.Repeat("x", 20<<20)))

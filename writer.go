@@ -258,7 +258,7 @@ func (w *writer) write(p []byte) (n int64, err error) {
 func (w *writer) put(p []byte) (int, error) {
 	if w.raw.isRaw() {
 		if len(p) > writeChunk {
-			if n, err := w.raw.write(p[:min(len(p), writeAtOnce)]); n > 0 || err != nil {
+			if n, err := w.attempt(p[:min(len(p), writeAtOnce)]); n > 0 || err != nil {
 				return n, err
 			}
 		}
@@ -324,11 +324,25 @@ func (w *writer) tryWrite(p []byte) (int, error) {
 	if err := w.renew(); err != nil {
 		return 0, err
 	}
-	n, err := w.raw.write(p)
+	n, err := w.attempt(p)
 	if n > 0 {
 		w.progress.Add(1)
 	}
 	return n, err
+}
+
+// attempt writes as much of p as leaves at once. Only where w.raw.isRaw. A deadline
+// that has passed since renew looked at it, for this process did not run, is set anew.
+func (w *writer) attempt(p []byte) (int, error) {
+	n, err := w.raw.write(p)
+	if n > 0 || !w.isLate(err) {
+		return n, err
+	}
+	w.deadline = 0
+	if err := w.renew(); err != nil {
+		return 0, err
+	}
+	return w.raw.write(p)
 }
 
 // renew sets the deadline for the next write. It does so only where less than
