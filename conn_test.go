@@ -833,7 +833,7 @@ func TestLastTryTakesGatheredFramesOn(t *testing.T) {
 		total += int64(n)
 		return n > 0
 	})
-	c.w.deadline = monotonic() + time.Hour // so that it is not renewed,
+	c.w.deadline = monotonic() + time.Hour                 // so that it is not renewed,
 	if err := near.SetWriteDeadline(longAgo); err != nil { // though it has passed
 		t.Fatal(err)
 	}
@@ -868,7 +868,7 @@ func TestDeadlineThatPassesUnnoticedIsNone(t *testing.T) {
 		"a long write":              func() (int64, error) { return c.w.write(make([]byte, 100<<10)) },
 		"a write that doesn't wait": func() (int64, error) { n, err := c.w.tryWrite(make([]byte, 100)); return int64(n), err },
 	} {
-		c.w.deadline = monotonic() + time.Hour // so that it is not renewed,
+		c.w.deadline = monotonic() + time.Hour                 // so that it is not renewed,
 		if err := near.SetWriteDeadline(longAgo); err != nil { // though it has passed
 			t.Fatal(err)
 		}
