@@ -464,3 +464,46 @@ func TestShutdownOfManyIdleConnections(t *testing.T) {
 		}
 	})
 }
+
+// What a header promises costs nothing, in a read that waits too; and one octet of
+// it no more than the first growth.
+func TestMemoryOfADeclaredLength(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector needs memory of its own")
+	}
+	if !alone(t) {
+		return
+	}
+	const n = 300
+	reads := &Server{Options: Options{KeepAlive: -1}, Handle: func(c *Conn, _ *http.Request) error {
+		_, _, err := c.Read(context.Background())
+		return err
+	}}
+	for name, s := range map[string]*Server{"Read": reads, "Message": {Options: Options{KeepAlive: -1}, Message: ignore}} {
+		_, clients := manyServed(t, s, n)
+		frame := AppendHeader(nil, Header{Fin: true, Opcode: OpBinary, Masked: true, Length: 1 << 20})
+		for _, row := range []struct {
+			octets []byte
+			most   int64
+		}{{frame, 4 << 10}, {[]byte{1}, 80 << 10}} {
+			before := memoryInUse()
+			for _, c := range clients {
+				if _, err := c.Write(row.octets); err != nil {
+					t.Fatal(err)
+				}
+			}
+			time.Sleep(100 * time.Millisecond) // for all to be read; where not, it is read while memory is measured
+			each := (memoryInUse() - before) / n
+			t.Logf("%s: %d octets for %d on the wire", name, each, len(row.octets))
+			if each > row.most {
+				t.Errorf("%s: %d octets cost %d, want at most %d", name, len(row.octets), each, row.most)
+			}
+		}
+		for _, c := range clients {
+			_ = c.Close()
+		}
+		if err := s.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}
+}

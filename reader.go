@@ -289,6 +289,7 @@ func (r *reader) frameWithPayload() error {
 func (r *reader) payload(p []byte) (int, error) {
 	var n int
 	if r.buffered() == 0 && len(p) >= directRead {
+		r.rest() // nothing is held while nothing comes
 		var err error
 		if n, err = r.src.read(p); err != nil {
 			return 0, err
@@ -400,7 +401,12 @@ func (r *reader) appendMessage(b []byte) ([]byte, error) {
 	}
 	text := r.seq.opcode == OpText
 	for {
-		if room := cap(b) - len(b); !r.seq.compressed && r.left > int64(room) {
+		if room := cap(b) - len(b); !r.seq.compressed && r.left > int64(room) && (room == 0 || r.size == 0) {
+			if r.buffered() == 0 && len(r.saved) == 0 {
+				if err := r.fill(); err != nil { // a header alone is worth no memory
+					return b, err
+				}
+			}
 			b = r.grow(b, r.left)
 		}
 		n, err := r.read(b[len(b):cap(b)])
