@@ -183,8 +183,8 @@ func (c *Conn) mayRead() error {
 }
 
 // unlockRead gives back what a read has no more use for, and passes on the turn.
-// It says whether Close or CloseNow was called meanwhile: then nothing is to be
-// delivered any more.
+// It says whether the connection was closed from this side meanwhile: then nothing
+// is to be delivered any more.
 func (c *Conn) unlockRead() (closed bool) {
 	c.r.rest()
 	c.mu.Lock()
@@ -198,7 +198,7 @@ func (c *Conn) unlockRead() (closed bool) {
 	}
 	c.reading.release()
 	c.freeReader()
-	return c.cause == errClosed
+	return c.cause == errClosed || c.closing != nil && c.closing.own
 }
 
 // freeReader gives back all that reading has no more use for, once the connection
@@ -452,17 +452,15 @@ func (c *Conn) checkContext(op string, ctx context.Context) error {
 	if ctx.Err() == nil {
 		return nil
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if ended := c.errLocked(); ended != nil {
+	if ended := c.errNow(); ended != nil {
 		return ended
 	}
-	return contextError(op, ctx)
+	return contextError(op, ctx) // without c.mu, as in lockRead
 }
 
 // contextError is the error of an operation that ctx has ended.
 func contextError(op string, ctx context.Context) error {
-	if cause := context.Cause(ctx); cause != ctx.Err() {
+	if cause := context.Cause(ctx); cause != nil && cause != ctx.Err() {
 		return fmt.Errorf("websocket: %s: %w: %w", op, ctx.Err(), cause)
 	}
 	return fmt.Errorf("websocket: %s: %w", op, ctx.Err())

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -224,6 +225,29 @@ func TestConnectionsOwnContextDoesNotHideItsEnd(t *testing.T) {
 		}
 		if err := w.Close(); err != errClosed {
 			t.Errorf("MessageWriter.Close got %v, want net.ErrClosed", err)
+		}
+	})
+}
+
+// mergedContext ends with one context and has the values of another.
+type mergedContext struct{ context.Context }
+
+func (mergedContext) Err() error { return context.Canceled }
+
+func (mergedContext) Done() <-chan struct{} {
+	done := make(chan struct{})
+	close(done)
+	return done
+}
+
+func TestContextWithTheValuesOfTheConnection(t *testing.T) {
+	bothSides(t, func(t *testing.T, c *Conn, p *peer) {
+		ctx := mergedContext{c.Context()}
+		if _, _, err := c.Read(ctx); !errors.Is(err, context.Canceled) || strings.Contains(err.Error(), "%!") {
+			t.Errorf("Read: got %v", err)
+		}
+		if err := c.Write(ctx, Text, nil); !errors.Is(err, context.Canceled) || strings.Contains(err.Error(), "%!") {
+			t.Errorf("Write: got %v", err)
 		}
 	})
 }

@@ -32,6 +32,7 @@ func TestHTTP2(t *testing.T) {
 	t.Run("another protocol is refused", testHTTP2Protocol)
 	t.Run("a Read that waits ends with Close", testHTTP2CloseEndsRead)
 	t.Run("a Write that waits ends with Close", testHTTP2CloseEndsWrite)
+	t.Run("a Close is answered before the handler is told", testHTTP2CloseIsAnswered)
 	t.Run("a Write after the handler does not panic", testHTTP2WriteAfterHandler)
 }
 
@@ -328,6 +329,27 @@ func TestAddressOfARequest(t *testing.T) {
 		a := parseAddr(s)
 		if got := reflect.TypeOf(a).String(); got != want || a.String() != s || a.Network() != "tcp" {
 			t.Errorf("%q: got a %s %q, want a %s", s, got, a, want)
+		}
+	}
+}
+
+// A handler that returns once the connection is over ends the stream: by then the
+// answer to the peer's Close has to be out.
+func testHTTP2CloseIsAnswered(t *testing.T) {
+	for range 10 {
+		p := serveHTTP2(t, func(w http.ResponseWriter, r *http.Request) {
+			c, err := Accept(w, r, &Options{Subprotocols: []string{"chat"}})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			c.CloseRead()
+			<-c.Context().Done()
+		})
+		p.open()
+		p.send(h2Data, 0, 1, []byte{0x88, 0x82, 0, 0, 0, 0, 3, 0xE8})
+		if _, got := p.next(h2Data); string(got) != "\x88\x02\x03\xe8" {
+			t.Fatalf("the answer to Close is %q", got)
 		}
 	}
 }
