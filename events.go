@@ -152,7 +152,11 @@ func (e *eventConn) start() {
 	over := c.lock(&c.reading, context.Background(), func() error { return c.cause }) != nil
 	c.mu.Unlock()
 	if !over {
-		e.watch()
+		if err := c.takeOver(); err != nil {
+			_ = c.fail(err, StatusInternalError, "")
+		} else {
+			e.watch()
+		}
 		c.unlockRead()
 	}
 	go e.work() // for what came behind the handshake, and an end that came before onOver
