@@ -175,7 +175,7 @@ func (c *Conn) ReadAppend(ctx context.Context, b []byte) (MessageType, []byte, e
 	}
 	typ, out, err := c.readMessage(ctx, b)
 	if closed := c.unlockRead(); closed && err == nil {
-		return 0, b, errClosed
+		return 0, b, c.errNow()
 	}
 	return typ, out, err
 }

@@ -155,7 +155,7 @@ func (c *Conn) awaitEnd() {
 }
 
 // CloseNow ends the connection without a closing handshake: the peer sees an
-// abnormal closure (1006, RFC 6455 section 7.1.5). It waits for nothing. Where the
+// abnormal closure (1006, RFC 6455 section 7.1.5). It waits for no peer. Where the
 // connection is over already it does nothing: if a Close frame is on its way that
 // answers the peer's or says what the peer did wrong, that takes at most
 // Options.CloseTimeout, and goes on. It returns nil.
@@ -193,7 +193,7 @@ func (c *Conn) conclude(cl *closing) {
 	cl.sendErr = c.sendClose(cl)
 	close(cl.sent)
 	if c.takeTurn(&c.reading, cl.cut) {
-		if cl.own {
+		if cl.own && cl.sendErr == nil {
 			c.awaitClose(cl)
 		}
 		if cl.sendErr == nil {
@@ -201,7 +201,11 @@ func (c *Conn) conclude(cl *closing) {
 		}
 		c.releaseTurn(&c.reading)
 	}
-	c.cut(errClosed)
+	end := errClosed
+	if cl.sendErr != nil {
+		end = fmt.Errorf("websocket: close: %w", cl.sendErr)
+	}
+	c.cut(end)
 	cl.err = c.closeResult(cl)
 	close(cl.done)
 }
@@ -399,13 +403,13 @@ func (c *Conn) fail(err error, code StatusCode, reason string) error {
 	c.mu.Unlock()
 	c.answerAtOnce(cl)
 	go c.conclude(cl)
-	c.proclaim()
-	if !c.w.raw.isRaw() {
+	if !c.w.raw.isRaw() { // who is told may end the stream, as a handler of HTTP/2 does
 		select {
 		case <-cl.sent:
 		case <-time.After(answerPatience):
 		}
 	}
+	c.proclaim()
 	return err
 }
 
@@ -458,11 +462,25 @@ func (c *Conn) cut(cause error) {
 // closeStream closes the stream at once. TLS would wait for up to five seconds
 // until the peer takes its alert, so the connection below goes first; after an
 // orderly end, CloseWrite has sent the alert already.
+//
+// Only of a socket is it known that its Close waits for nothing.
 func (c *Conn) closeStream() {
-	if t, ok := c.rwc.(interface{ NetConn() net.Conn }); ok {
-		_ = t.NetConn().Close()
+	if c.w.raw.isRaw() {
+		_ = c.rwc.Close() // nobody is left whom an error would help
+		return
 	}
-	_ = c.rwc.Close() // nobody is left whom an error would help
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		if t, ok := c.rwc.(interface{ NetConn() net.Conn }); ok {
+			_ = t.NetConn().Close()
+		}
+		_ = c.rwc.Close()
+	}()
+	select {
+	case <-closed:
+	case <-time.After(answerPatience):
+	}
 }
 
 // proclaim tells all who wait that the connection is over, and drops what was
@@ -600,6 +618,13 @@ func (c *Conn) errLocked() error {
 		return c.cause
 	}
 	return &closedError{c.cause}
+}
+
+// errNow is errLocked for those who don't hold c.mu.
+func (c *Conn) errNow() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.errLocked()
 }
 
 // CloseRead says that no data is expected from the peer: one goroutine, which

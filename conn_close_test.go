@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -237,4 +238,83 @@ func TestFailedWriteLooksIntoNoBufferThatIsGone(t *testing.T) {
 	c.unlockRead()
 	c.cut(errClosed)
 	c.findReason()
+}
+
+// deafWriter is a connection that can't be written once it is dead, and of which a
+// read waits for ever.
+type deafWriter struct {
+	net.Conn
+	dead atomic.Bool
+}
+
+func (w *deafWriter) Write(p []byte) (int, error) {
+	if w.dead.Load() {
+		return 0, errFull
+	}
+	return w.Conn.Write(p)
+}
+
+func TestKeepAliveEndsWhatCannotBeWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		defer far.Close()
+		w := &deafWriter{Conn: near}
+		c := endpointOver(t, w, &Options{KeepAlive: time.Second, PongTimeout: time.Second}, false)
+		got := readAsync(t.Context(), c)
+		synctest.Wait()
+		w.dead.Store(true)
+		if err := c.Send(prepared(t, Text, "lost")); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case r := <-got:
+			if !errors.Is(r.err, errFull) {
+				t.Errorf("got %v, want why nothing can be written", r.err)
+			}
+		case <-time.After(time.Minute):
+			t.Error("the connection lives on")
+		}
+	})
+}
+
+func TestCloseThatCannotBeSentIsNotWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		defer far.Close()
+		w := &deafWriter{Conn: near}
+		w.dead.Store(true)
+		c := endpointOver(t, w, quiet(), false)
+		begun := time.Now()
+		if err := c.Close(StatusNormalClosure, ""); !errors.Is(err, errFull) || time.Since(begun) > time.Second {
+			t.Errorf("Close took %v and got %v", time.Since(begun), err)
+		}
+	})
+}
+
+// slowCloser is a stream whose Close takes its time.
+type slowCloser struct{ net.Conn }
+
+func (s slowCloser) Close() error {
+	time.Sleep(time.Hour)
+	return s.Conn.Close()
+}
+
+func TestCloseOfTheStreamIsNotWaitedForLong(t *testing.T) {
+	for what, end := range map[string]func(c *Conn) error{
+		"Close":    func(c *Conn) error { return c.Close(StatusNormalClosure, "") },
+		"CloseNow": (*Conn).CloseNow,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			near, far := net.Pipe()
+			defer far.Close()
+			c := NewServerConn(slowCloser{near}, &Options{KeepAlive: -1, CloseTimeout: time.Second})
+			begun := time.Now()
+			_ = end(c)
+			<-c.Context().Done()
+			if took := time.Since(begun); took > 2*time.Second {
+				t.Errorf("%s took %v", what, took)
+			}
+			time.Sleep(2 * time.Hour) // for the stream
+		})
+	}
 }

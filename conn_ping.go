@@ -429,6 +429,9 @@ func (c *Conn) probe(now time.Duration) (next time.Duration, err error) {
 	case now < last+c.limits.keepAlive:
 		c.mu.Unlock()
 		return last + c.limits.keepAlive, nil
+	case c.broken != nil: // and nobody has found out why
+		defer c.mu.Unlock()
+		return 0, c.broken
 	case p.asking: // WriteTimeout watches over that
 		c.mu.Unlock()
 		return now + c.limits.keepAlive, nil

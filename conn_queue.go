@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"os"
 	"sync"
@@ -15,20 +16,25 @@ import (
 // Send queues a message and never waits. Messages leave in the order of Send, and
 // a Write or Close waits for what was queued before it. The error is ErrQueueFull
 // where more than Options.SendLimit octets would wait; whoever gets it decides
-// whether to drop the message or the connection. An error of the network ends the
-// connection, and later calls and Context report it.
+// whether to drop the message or the connection. After an error of the network
+// nothing can be sent any more: later calls report it, and so does Context once
+// somebody reads or has called CloseRead, for what has arrived is still to be read.
 func (c *Conn) Send(p *Prepared) error {
+	if p == nil {
+		return errNilPrepared
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.mayWrite(); err != nil {
 		return err
 	}
-	return c.enqueue(p)
+	return c.enqueue(p, c.limits.sendLimit)
 }
 
-// enqueue queues p. Called with c.mu held, where something can be written.
-func (c *Conn) enqueue(p *Prepared) error {
-	if !c.queue.put(p, c.limits.sendLimit) {
+// enqueue queues p, up to limit octets. Called with c.mu held, where something can be
+// written.
+func (c *Conn) enqueue(p *Prepared, limit int64) error {
+	if !c.queue.put(p, limit) {
 		return ErrQueueFull
 	}
 	c.startDrain()
@@ -348,8 +354,8 @@ func (c *Conn) queueFailed(rest []byte, err error) error {
 }
 
 // sendAtOnce sends p without waiting and, if the peer takes it, without a
-// goroutine; else it queues it. The error is ErrQueueFull; a connection that is
-// over is told to those who read or write it.
+// goroutine; else it queues it, whatever its size if nothing waits yet. The error is
+// ErrQueueFull; a connection that is over is told to those who read or write it.
 func (c *Conn) sendAtOnce(p *Prepared) error {
 	c.mu.Lock()
 	if c.cause != nil || c.broken != nil {
@@ -358,7 +364,10 @@ func (c *Conn) sendAtOnce(p *Prepared) error {
 	}
 	if !c.w.raw.isRaw() || !c.standsAlone() || c.sending.held || c.framing.held {
 		defer c.mu.Unlock()
-		return c.enqueue(p)
+		if c.queue.octets == 0 {
+			return c.enqueue(p, math.MaxInt64)
+		}
+		return c.enqueue(p, c.limits.sendLimit)
 	}
 	c.sending.held, c.framing.held = true, true
 	c.mu.Unlock()
@@ -462,6 +471,9 @@ func (c *Conn) dropSlow() {
 	c.queue.drop()
 	cl := c.beginClosing(fmt.Errorf("websocket: peer does not keep up: %w", ErrQueueFull), StatusTryAgainLater, "")
 	cl.own = true
+	if c.reading.held && !c.calling.Load() {
+		c.stopRead() // as in Close
+	}
 	if c.queueWriting && c.w.raw.isRaw() { // else a write that is cut short can't go on
 		c.w.interrupt()
 	}

@@ -71,7 +71,7 @@ func (m *MessageReader) Read(p []byte) (int, error) {
 	}
 	n, err := m.read(ctx, p)
 	if closed := c.unlockRead(); closed && n > 0 {
-		return 0, errClosed
+		return 0, c.errNow()
 	}
 	return n, err
 }
@@ -150,6 +150,9 @@ type MessageWriter struct {
 // Writer begins a message of any length. It waits for other messages to be sent.
 // ctx holds for the Writes and the Close of the stream too. The stream must be
 // ended by Close or Abort.
+//
+// Where compression was agreed, a long message leaves in several compressed frames
+// (RFC 7692 section 7.2.1). Some versions of Safari take only one: to them, use Write.
 func (c *Conn) Writer(ctx context.Context, typ MessageType) (*MessageWriter, error) {
 	if !typ.isValid() {
 		return nil, errMessageType

@@ -14,6 +14,7 @@ var ErrQueueFull = errors.New("websocket: send queue is full")
 
 var (
 	errMessageType = errors.New("websocket: message type is neither Text nor Binary")
+	errNilPrepared = errors.New("websocket: nil Prepared: Prepare has returned an error")
 	errNotUTF8     = errors.New("websocket: text to be sent is not UTF-8: send it as Binary (RFC 6455 section 5.6)")
 )
 

@@ -705,3 +705,76 @@ func TestDeadPeersDelayNoOther(t *testing.T) {
 		}
 	}
 }
+
+func TestNilIsNoMessage(t *testing.T) {
+	s := &Server{Options: *quiet(), Message: ignore}
+	c, p := eventsOver(t, s)
+	if err := c.Send(nil); err != errNilPrepared {
+		t.Errorf("Send: got %v", err)
+	}
+	if slow := s.Broadcast(nil); slow != 0 {
+		t.Errorf("Broadcast dropped %d", slow)
+	}
+	if err := c.Write(t.Context(), Text, []byte("goes on")); err != nil {
+		t.Error(err)
+	}
+	p.want("what was written after", text("goes on"))
+}
+
+// Whoever waits for a message of a peer that was dropped is told at once.
+func TestDropOfASlowConsumerEndsItsRead(t *testing.T) {
+	c, p := overTCP(t, &Options{KeepAlive: -1, CloseTimeout: time.Hour}, false)
+	got := readAsync(t.Context(), c)
+	within(t, "a read waits", func() bool { c.mu.Lock(); defer c.mu.Unlock(); return c.reading.held })
+	c.dropSlow()
+	select {
+	case r := <-got:
+		if !errors.Is(r.err, ErrQueueFull) {
+			t.Errorf("got %v", r.err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("the read goes on")
+	}
+	p.want("the reason", closeFrame(StatusTryAgainLater, ""))
+	p.sends(text("too late"), closeFrame(StatusTryAgainLater, ""))
+	p.wantEOF("the end")
+}
+
+// A message that is delivered while its connection is dropped is not delivered.
+func TestNothingIsDeliveredOnceASlowConsumerIsDropped(t *testing.T) {
+	c, p := overTCP(t, quiet(), false)
+	if err := c.lockRead(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c.dropSlow()
+	if !c.unlockRead() {
+		t.Error("a read that has its message would return it")
+	}
+	p.want("the reason", closeFrame(StatusTryAgainLater, ""))
+	bye(p, closeFrame(StatusTryAgainLater, ""))
+}
+
+// A peer for whom nothing waits keeps up, over whatever its connection goes.
+func TestBroadcastOfALongMessageDropsNobodyWhoKeepsUp(t *testing.T) {
+	for _, over := range []func(net.Conn) net.Conn{
+		func(c net.Conn) net.Conn { return c },
+		func(c net.Conn) net.Conn { return wrapped{c} },
+	} {
+		s := &Server{Options: Options{KeepAlive: -1, SendLimit: 100}, Message: ignore}
+		near, far := tcpPair(t)
+		c := serveEvents(t, s, over(near))
+		p := newPeer(t, far, true)
+		msg := prepared(t, Binary, strings.Repeat("x", 8<<20))
+		if slow := s.Broadcast(msg); slow != 0 {
+			t.Fatalf("%T: a peer that reads was dropped", c.rwc)
+		}
+		p.want("the whole message", binaryOf(string(msg.payload)))
+		within(t, "nothing is buffered", func() bool { return c.BufferedAmount() == 0 })
+		p.stopsListening()
+		for slow := 0; slow == 0; slow = s.Broadcast(msg) {
+			if n := c.BufferedAmount(); n > int64(2*len(msg.plain)) {
+				t.Fatalf("%T: %d octets wait", c.rwc, n)
+			}
+		}
+	}
+}

@@ -417,10 +417,14 @@ func (s *Server) Conns() iter.Seq[*Conn] {
 }
 
 // Broadcast sends p to all connections and never waits: to those whose network
-// takes it at once directly, else by their queues. A connection whose queue is full
-// is dropped with 1013, and slow counts those. Messages of one goroutine arrive in
-// the order in which it broadcast them.
+// takes it at once directly, else by their queues. A connection for which more than
+// Options.SendLimit octets would wait is dropped with 1013, and slow counts those;
+// not so one for which nothing waits, however long the message is. Messages of one
+// goroutine arrive in the order in which it broadcast them. A nil p is sent to nobody.
 func (s *Server) Broadcast(p *Prepared) (slow int) {
+	if p == nil {
+		return 0
+	}
 	for _, c := range s.conns((*session).isPresent) {
 		if err := c.sendAtOnce(p); err == ErrQueueFull {
 			c.dropSlow()
