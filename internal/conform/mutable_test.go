@@ -100,7 +100,7 @@ func (e *mutable) end(half bool) error {
 	if half {
 		_ = e.conn.(*net.TCPConn).CloseWrite()
 	}
-	_ = e.conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+	_ = e.conn.SetReadDeadline(time.Now().Add(3 * time.Second))
 	_, _ = io.Copy(io.Discard, e.br)
 	return errOver
 }
