@@ -146,7 +146,8 @@
 // that for all connections. A queue is bounded: Send then returns ErrQueueFull, and
 // the caller decides whether to drop the message or the connection; Broadcast drops
 // the connection, with 1013 (try again later) if its peer takes that in time. A peer
-// that reads nothing costs at most Options.SendLimit and stalls nobody.
+// that reads nothing costs at most Options.SendLimit, or one message that was
+// broadcast and is longer, and stalls nobody.
 //
 // # Server
 //
