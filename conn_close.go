@@ -192,13 +192,11 @@ func (c *Conn) beginClosing(cause error, code StatusCode, reason string) *closin
 func (c *Conn) conclude(cl *closing) {
 	cl.sendErr = c.sendClose(cl)
 	close(cl.sent)
-	if c.takeTurn(&c.reading, cl.cut) {
-		if cl.own && cl.sendErr == nil {
+	if cl.sendErr == nil && c.takeTurn(&c.reading, cl.cut) {
+		if cl.own {
 			c.awaitClose(cl)
 		}
-		if cl.sendErr == nil {
-			c.endStream()
-		}
+		c.endStream()
 		c.releaseTurn(&c.reading)
 	}
 	end := errClosed
@@ -400,10 +398,11 @@ func (c *Conn) fail(err error, code StatusCode, reason string) error {
 	}
 	cl := c.beginClosing(err, code, reason)
 	c.told = !c.unheard
+	waits := c.broken == nil && !c.w.raw.isRaw() // for the frame to leave: who is told may end the stream, as a handler of HTTP/2 does
 	c.mu.Unlock()
 	c.answerAtOnce(cl)
 	go c.conclude(cl)
-	if !c.w.raw.isRaw() { // who is told may end the stream, as a handler of HTTP/2 does
+	if waits {
 		select {
 		case <-cl.sent:
 		case <-time.After(answerPatience):
@@ -431,7 +430,7 @@ func (c *Conn) end(err error) error {
 }
 
 // cut closes the stream; the connection is over, with cause if it was not before.
-// It waits for nothing.
+// It waits for nothing but, for answerPatience, the stream's Close.
 func (c *Conn) cut(cause error) {
 	c.mu.Lock()
 	if c.cutOff {
@@ -463,7 +462,7 @@ func (c *Conn) cut(cause error) {
 // until the peer takes its alert, so the connection below goes first; after an
 // orderly end, CloseWrite has sent the alert already.
 //
-// Only of a socket is it known that its Close waits for nothing.
+// Streams that are no sockets may take their time to close.
 func (c *Conn) closeStream() {
 	if c.w.raw.isRaw() {
 		_ = c.rwc.Close() // nobody is left whom an error would help

@@ -318,3 +318,51 @@ func TestCloseOfTheStreamIsNotWaitedForLong(t *testing.T) {
 		})
 	}
 }
+
+// A reader that meets the peer's Close does not wait for an answer that can't be sent.
+func TestPeersCloseBehindAFailedWriteIsToldAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		p := newPeer(t, far, true)
+		p.bubble = true
+		w := &deafWriter{Conn: near}
+		c := endpointOver(t, w, quiet(), false)
+		got := readAsync(t.Context(), c)
+		synctest.Wait()
+		w.dead.Store(true)
+		begun := time.Now()
+		written := make(chan error, 1)
+		go func() { written <- c.Write(t.Context(), Text, nil) }()
+		synctest.Wait()
+		p.sends(closeFrame(4999, ""))
+		if r := <-got; CloseStatus(r.err) != 4999 {
+			t.Errorf("Read got %v", r.err)
+		}
+		if err := <-written; CloseStatus(err) != 4999 {
+			t.Errorf("Write got %v", err)
+		}
+		if took := time.Since(begun); took > 0 {
+			t.Errorf("that took %v", took)
+		}
+	})
+}
+
+func TestShutdownCutsStreamsThatTakeTheirTimeTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &Server{Options: Options{KeepAlive: -1}, Message: ignore}
+		for range 50 {
+			near, far := net.Pipe()
+			defer far.Close()
+			if err := s.Serve(NewServerConn(slowCloser{near}, &s.Options), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		begun := time.Now()
+		if err := s.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(begun) > 2*time.Second {
+			t.Errorf("Shutdown took %v: %v", time.Since(begun), err)
+		}
+		time.Sleep(2 * time.Hour) // for the streams
+	})
+}

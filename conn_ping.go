@@ -37,6 +37,7 @@ type pingState struct {
 	progress uint32        // Conn.w.progress at that time
 	timer    *time.Timer   // for keepalive, where reads have no deadlines; else nil
 	due      time.Duration // when timer fires
+	late     bool          // it did so too late, and looks again
 }
 
 // pingWait is a call of Ping.
@@ -322,7 +323,8 @@ func (c *Conn) tick() {
 	now := monotonic()
 	c.mu.Lock()
 	waiting, over := c.reading.held, c.cause != nil
-	late := now-c.ping.due > lookPause // this process did not run: octets may be there by now
+	late := now-c.ping.due > lookPause && !c.ping.late // this process did not run: octets may be there by now
+	c.ping.late = late
 	c.mu.Unlock()
 	if over {
 		return
@@ -401,7 +403,8 @@ func (c *Conn) keepAlive(empty bool) error {
 		c.r.src.raw.rearm(false)
 		c.wakeAt(now + c.limits.keepAlive)
 		return nil
-	case c.readDeadline <= c.waitsFrom || now-c.readDeadline > lookPause: // this process did not run when it passed
+	case c.readDeadline <= c.waitsFrom,
+		now-c.readDeadline > lookPause && c.readDeadline-c.waitsFrom > lookPause: // this process did not run when it passed
 		c.waitsFrom = now
 		c.wakeAt(now + lookPause)
 		return nil

@@ -717,10 +717,10 @@ func TestWriteEndsWithItsContextOverTCP(t *testing.T) {
 		message := make([]byte, 64<<20) // takes long under the race detector, and before the first octet is out Write only gives up
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() {
-			defer cancel()
-			for c.w.progress.Load() == 0 {
+			for c.w.progress.Load() == 0 && c.ended() == nil {
 				time.Sleep(time.Millisecond)
 			}
+			cancel()
 		}()
 		err := c.Write(ctx, Binary, message)
 		if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "connection") {

@@ -380,7 +380,7 @@ func (c *Conn) watchReads(ctx context.Context, done <-chan struct{}) {
 	c.mu.Unlock()
 	c.register(ctx, old, w, func() {
 		c.mu.Lock()
-		closes := c.readWatch == w && w.active && !c.stopRead()
+		closes := c.readWatch == w && w.active && c.cause == nil && !c.stopRead()
 		if c.readWatch == w && !w.active {
 			c.readWatch = nil // the next read under ctx is told anew
 		}

@@ -454,8 +454,14 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 	}
+	var slow sync.WaitGroup
 	for _, c := range s.conns(everyone) {
-		c.cut(errClosed)
+		if c.w.raw.isRaw() {
+			c.cut(errClosed)
+		} else {
+			slow.Go(func() { c.cut(errClosed) })
+		}
 	}
+	slow.Wait()
 	return contextError("shutdown", ctx)
 }

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode"
 
@@ -32,6 +33,7 @@ type session struct {
 	terminal bool          // a person types and reads
 	arrived  chan struct{} // has room for one: something has arrived since it was last empty
 	ended    chan error    // has room for one: why nothing is read any more
+	sending  atomic.Bool   // a line is being sent
 }
 
 // run opens the connection and talks until it has ended. It returns nil after a clean close.
@@ -96,11 +98,7 @@ func (s *session) talk(ctx context.Context, in io.Reader) error {
 			return errors.Join(bad, s.finish(err))
 		}
 	case err := <-s.ended:
-		select {
-		case bad = <-sent:
-		case <-time.After(lineWait):
-		}
-		return errors.Join(bad, s.finish(err))
+		return errors.Join(s.lateLine(sent), s.finish(err))
 	case <-ctx.Done():
 	}
 	if err := s.conn.Close(s.code, s.reason); err != nil {
@@ -108,6 +106,20 @@ func (s *session) talk(ctx context.Context, in io.Reader) error {
 	}
 	say("closed: %s", outcome(s.code, s.reason))
 	return bad
+}
+
+// lateLine waits, once the connection is over, for the error of a line that was not sent any more.
+func (s *session) lateLine(sent <-chan error) error {
+	for {
+		select {
+		case bad := <-sent:
+			return bad
+		case <-time.After(lineWait):
+			if !s.sending.Load() { // nobody has typed one
+				return nil
+			}
+		}
+	}
 }
 
 // finish reports how the server, or the network, has ended the connection: nil if cleanly.
@@ -139,7 +151,9 @@ func (s *session) sendLines(ctx context.Context, in io.Reader) error {
 		if err != nil && len(line) == 0 {
 			return bad
 		}
+		s.sending.Store(true)
 		err = s.sendLine(ctx, bytes.TrimRight(line, "\r\n"))
+		s.sending.Store(false)
 		if ctx.Err() != nil {
 			return bad
 		}
