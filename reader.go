@@ -402,7 +402,7 @@ func (r *reader) appendMessage(b []byte) ([]byte, error) {
 	text := r.seq.opcode == OpText
 	for {
 		if room := cap(b) - len(b); !r.seq.compressed && r.left > int64(room) && (room == 0 || r.size == 0) {
-			if r.buffered() == 0 && len(r.saved) == 0 {
+			if r.size == 0 && r.buffered() == 0 && len(r.saved) == 0 {
 				if err := r.fill(); err != nil { // a header alone is worth no memory
 					return b, err
 				}
