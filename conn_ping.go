@@ -452,8 +452,8 @@ func (c *Conn) probe(now time.Duration) (next time.Duration, err error) {
 	number := p.number
 	c.mu.Unlock()
 	c.sendControl(OpPing, binary.BigEndian.AppendUint64(nil, number))
-	if patience > 0 {
-		return now + patience, nil
+	if patience > 0 { // but if the Pong comes, the next Ping may be due before that
+		return now + min(patience, c.limits.keepAlive), nil
 	}
 	return now + c.limits.keepAlive, nil
 }
