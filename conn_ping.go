@@ -424,7 +424,10 @@ func (c *Conn) probe(now time.Duration) (next time.Duration, err error) {
 	c.mu.Lock()
 	p := &c.ping
 	progress := c.w.progress.Load()
-	if p.asked > last && p.progress != progress {
+	// Octets that came while the Ping was being written may be its Pong: they are
+	// noted a little later than they come, and so may be asked.
+	unanswered := p.asked > 0 && p.began > last
+	if unanswered && p.progress != progress {
 		p.asked, p.progress = now, progress // the peer takes octets, so it is there
 	}
 	asked := p.asked
@@ -438,13 +441,13 @@ func (c *Conn) probe(now time.Duration) (next time.Duration, err error) {
 	case p.asking: // WriteTimeout watches over that
 		c.mu.Unlock()
 		return now + c.limits.keepAlive, nil
-	case asked > last && patience > 0 && now < asked+patience:
+	case unanswered && patience > 0 && now < asked+patience:
 		c.mu.Unlock()
 		return asked + patience, nil
-	case asked > last && patience > 0:
+	case unanswered && patience > 0:
 		c.mu.Unlock()
 		return 0, errSilent
-	case asked > last && now < asked+c.limits.keepAlive:
+	case unanswered && now < asked+c.limits.keepAlive:
 		c.mu.Unlock()
 		return asked + c.limits.keepAlive, nil
 	}

@@ -168,6 +168,7 @@ func TestPausedProcessLooksOnceMore(t *testing.T) {
 	c.r.src.last.Add(-int64(10 * time.Hour))
 	c.mu.Lock()
 	c.ping.asked = c.r.src.lastOctet() + time.Hour
+	c.ping.began = c.ping.asked
 	c.ping.progress = c.w.progress.Load()
 	c.mu.Unlock()
 	c.waitsFrom = c.ping.asked
@@ -209,4 +210,21 @@ func TestPausedProcessLooksOnceMoreAtAStream(t *testing.T) {
 			t.Errorf("when there was nothing: got %v", r.err)
 		}
 	})
+}
+
+// The Pong may be read while the Ping is still being written, and noted with a time
+// before that of the Ping's end, though after it.
+func TestPongThatIsNotedLateCounts(t *testing.T) {
+	c, p := overTCP(t, &Options{KeepAlive: time.Minute, PongTimeout: time.Minute}, false)
+	now := monotonic()
+	c.mu.Lock()
+	c.ping.began, c.ping.asked, c.ping.progress = now-30*time.Minute, now-20*time.Minute, c.w.progress.Load()
+	c.mu.Unlock()
+	c.r.src.last.Store(int64(now - 25*time.Minute))
+	if next, err := c.probe(now); err != nil || next < now {
+		t.Errorf("got %v, %v, want another Ping", next, err)
+	}
+	if f, err := p.next(); err != nil || f.Opcode != OpPing {
+		t.Errorf("got %v, %v, want another Ping", f, err)
+	}
 }

@@ -539,6 +539,7 @@ func TestPausedProcessTakesNobodyForDead(t *testing.T) {
 	c.mu.Lock()
 	c.ping.number++
 	c.ping.asked = time.Duration(c.r.src.last.Load()) + time.Minute
+	c.ping.began = c.ping.asked
 	c.ping.progress = c.w.progress.Load()
 	c.mu.Unlock()
 	for e := range s.eventConns() {
