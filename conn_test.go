@@ -843,14 +843,22 @@ func TestPeerThatTakesLittleIsNotTakenForDead(t *testing.T) {
 	}
 }
 
-// The same for frames that leave together.
-func TestLastTryTakesGatheredFramesOn(t *testing.T) {
-	near, far := tcpPair(t)
-	c := NewServerConn(near, &Options{KeepAlive: -1, WriteTimeout: time.Minute})
-	defer func() { _ = c.CloseNow() }()
+// socketServer is a server that can write without waiting, with both ends of its
+// connection.
+func socketServer(t *testing.T) (c *Conn, near, far net.Conn) {
+	t.Helper()
+	near, far = tcpPair(t)
+	c = NewServerConn(near, &Options{KeepAlive: -1, WriteTimeout: time.Minute})
+	t.Cleanup(func() { _ = c.CloseNow() })
 	if !c.w.raw.isRaw() {
 		t.Skip("writing without waiting is not possible here")
 	}
+	return c, near, far
+}
+
+// The same for frames that leave together.
+func TestLastTryTakesGatheredFramesOn(t *testing.T) {
+	c, near, far := socketServer(t)
 	total := int64(0)
 	for n := 1; n > 0; total += int64(n) {
 		var err error
@@ -889,12 +897,7 @@ func TestLastTryTakesGatheredFramesOn(t *testing.T) {
 // A process that was stopped between looking at a deadline and writing finds that it
 // has passed, which says nothing about the peer.
 func TestDeadlineThatPassesUnnoticedIsNone(t *testing.T) {
-	near, far := tcpPair(t)
-	c := NewServerConn(near, &Options{KeepAlive: -1, WriteTimeout: time.Minute})
-	defer func() { _ = c.CloseNow() }()
-	if !c.w.raw.isRaw() {
-		t.Skip("writing without waiting is not possible here")
-	}
+	c, near, far := socketServer(t)
 	go func() { _, _ = io.Copy(io.Discard, far) }()
 	for what, write := range map[string]func() (int64, error){
 		"a short write":             func() (int64, error) { return c.w.write(make([]byte, 100)) },

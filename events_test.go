@@ -373,12 +373,7 @@ func TestCloseInACallback(t *testing.T) {
 				}
 				return nil
 			}, Closed: func(_ *Conn, err error) { ended <- err }}
-			near, far := tcpPair(t)
-			if over == "a pipe" {
-				near, far = net.Pipe()
-			} else if over != "TCP" {
-				near = wrapped{near}
-			}
+			near, far := endsOver(t, over)
 			p := newPeer(t, far, true)
 			p.sends(text("1"), text("2"), text("3"))
 			serveEvents(t, s, near)
@@ -464,6 +459,20 @@ func TestOctetsBehindTheHandshake(t *testing.T) {
 	})
 }
 
+// endsOver are the two ends of a connection over TCP, over "a pipe", or wrapped, which
+// hides the socket.
+func endsOver(t *testing.T, over string) (near, far net.Conn) {
+	t.Helper()
+	if over == "a pipe" {
+		return net.Pipe()
+	}
+	near, far = tcpPair(t)
+	if over != "TCP" {
+		near = wrapped{near}
+	}
+	return near, far
+}
+
 func TestKeepAliveInEventMode(t *testing.T) {
 	t.Parallel()
 	for _, over := range []string{"TCP", "a wrapped connection", "a pipe"} {
@@ -476,12 +485,7 @@ func TestKeepAliveInEventMode(t *testing.T) {
 				ended := make(chan error, 1)
 				o := Options{KeepAlive: 60 * time.Millisecond, PongTimeout: row.patience}
 				s := &Server{Options: o, Message: writeBack, Closed: func(_ *Conn, err error) { ended <- err }}
-				near, far := tcpPair(t)
-				if over == "a pipe" {
-					near, far = net.Pipe()
-				} else if over != "TCP" {
-					near = wrapped{near}
-				}
+				near, far := endsOver(t, over)
 				c := serveEvents(t, s, near)
 				p := newPeer(t, far, true)
 				for range row.pongs {
