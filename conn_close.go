@@ -67,10 +67,11 @@ type closing struct {
 // Close performs the closing handshake (RFC 6455 section 7.1.2): it sends what is
 // queued and a Close frame with code and reason, waits for the peer's, discarding
 // messages, and ends the TCP connection. All of it together takes at most
-// Options.CloseTimeout. It returns nil once both Close frames have passed, also
-// where it was the peer who began. A second Close waits for the first and returns
-// its result. While Server.Message runs, it returns as soon as the frame is sent,
-// and Server.Closed reports the end.
+// Options.CloseTimeout, and a fifth of a second more where a stream that is no
+// socket does not let itself be closed. It returns nil once both Close frames have
+// passed, also where it was the peer who began. A second Close waits for the first
+// and returns its result. While Server.Message runs, it returns as soon as the frame
+// is sent, and Server.Closed reports the end.
 //
 // code is 1000 to 1003, 1007 to 1014 or 3000 to 4999, or 1005 for a Close frame
 // without a code (section 7.4). reason is UTF-8; what is over 123 octets is cut
