@@ -52,8 +52,8 @@ type reader struct {
 	pos, end int
 	cut      [maxHeader]byte // the part of a header that has arrived, where buf is nil
 	cutLen   int
-	ahead    Header // of the next frame, where hasWhole has parsed it
-	aheadLen int    // its octets; 0: it was not parsed
+	ahead    Header // of the frame that was begun last, or of the next
+	aheadLen int    // octets of the latter, where hasWhole has parsed it; else 0
 
 	seq     sequence
 	left    int64 // octets of the data frame's payload that were not taken yet
@@ -104,30 +104,30 @@ func (r *reader) nextFrame() error {
 	if r.ctl != nil {
 		return r.restOfControl()
 	}
-	var h Header
-	if err := r.header(&h); err != nil {
+	if err := r.header(); err != nil {
 		return err
 	}
-	if err := r.seq.accept(&h); err != nil {
+	h := &r.ahead
+	if err := r.seq.accept(h); err != nil {
 		return err
 	}
 	if h.Opcode.isControl() {
-		return r.controlFrame(&h)
+		return r.controlFrame(h)
 	}
-	return r.dataFrame(&h)
+	return r.dataFrame(h)
 }
 
-// header parses the next header. The octets of a header that is cut stay where
-// they are, or go to r.cut, so that no buffer is held for them.
-func (r *reader) header(h *Header) error {
-	if n := r.aheadLen; n > 0 {
-		*h, r.aheadLen = r.ahead, 0
-		r.pos += n
+// header takes the next header, to r.ahead. The octets of a header that is cut stay
+// where they are, or go to r.cut, so that no buffer is held for them.
+func (r *reader) header() error {
+	if r.aheadLen > 0 {
+		r.pos += r.aheadLen
+		r.aheadLen = 0
 		return nil
 	}
 	for {
 		if r.pos < r.end {
-			n, err := h.parse(r.buf.octets[r.pos:r.end])
+			n, err := r.ahead.parse(r.buf.octets[r.pos:r.end])
 			if n > 0 || err != nil {
 				r.pos += n
 				return err
@@ -160,6 +160,7 @@ func (r *reader) fill() error {
 // is, nothing more may be to come.
 func (r *reader) await() (err error) {
 	if r.buf == nil && r.cutLen == 0 && !r.seq.isOpen() {
+		r.src.yield()
 		r.buf, r.end, err = r.src.fill(0)
 	}
 	return err

@@ -6,6 +6,7 @@ package websocket
 import (
 	"errors"
 	"io"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -137,6 +138,14 @@ func (s *source) readStream(p []byte) (int, error) {
 		}
 	}
 	return 0, io.ErrNoProgress
+}
+
+// yield lets others go first where all that had come was just read. Meanwhile more
+// may come; a read that finds nothing, and waiting, cost a multiple of that.
+func (s *source) yield() {
+	if s.raw.isDry() {
+		runtime.Gosched()
+	}
 }
 
 // lastOctet is when the last octets came, by monotonic. Safe for concurrent use.

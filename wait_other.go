@@ -10,6 +10,7 @@ type rawReader struct{ noWait bool }
 
 func (r *rawReader) init(any)                       {}
 func (r *rawReader) isRaw() bool                    { return false }
+func (r *rawReader) isDry() bool                    { return false }
 func (r *rawReader) rearm(bool)                     {}
 func (r *rawReader) fill(int) (*buffer, int, error) { return nil, 0, errWouldBlock }
 func (r *rawReader) read([]byte) (int, error)       { return 0, errWouldBlock }

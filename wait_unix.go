@@ -35,7 +35,7 @@ type rawReader struct {
 	poll   func(uintptr) bool // pollOnce; made once, so that reading allocates nothing
 	noWait bool               // answer errWouldBlock instead of waiting
 	toEnd  bool               // where noWait is set: read to the end of the stream, past short reads
-	dry    bool               // a read was short, so nothing is there until the poller says so
+	dry    bool               // the last read was short: nothing was left
 
 	// What poll is to do and has done.
 	into []byte  // where to read to; nil: to a buffer of the pool
@@ -70,6 +70,9 @@ func (r *rawReader) read(p []byte) (n int, err error) {
 	r.into = nil
 	return n, err
 }
+
+// isDry says whether the last read has taken all that was there.
+func (r *rawReader) isDry() bool { return r.dry }
 
 // rearm says that something may be there again, and whether that is the end of
 // the stream. Only where noWait is set.
