@@ -32,11 +32,12 @@ type eventConn struct {
 	state  atomic.Int32 // one of those below
 	ending atomic.Bool  // the peer has ended the stream, which a short read does not show
 	listed atomic.Bool  // among loop.holders
-	due    atomic.Int64 // when keepalive looks after the connection, by monotonic; 0: never
-	waits  bool         // a goroutine waits; constant once started
 	slot   uint32       // guarded by loop.watcher.mu
 	seen   uint32       // c.w.progress when flushHolders looked last; guarded by loop.mu
+	waits  bool         // a goroutine waits; constant once started
+	due    atomic.Int64 // when keepalive looks after the connection, by monotonic; 0: never; or dueNow
 	msg    *[]byte      // a message of which only a part has arrived; nil: none; guarded by c.reading
+	behind *eventConn   // that waits for a worker after this one; guarded by loop.watcher.workers.mu
 }
 
 // States of an eventConn: whether a goroutine works for it.
@@ -60,56 +61,93 @@ type eventLoop struct {
 	ticker  *time.Timer  // looks after holders; runs while there are any; made on first use; guarded by mu
 }
 
-// workers are goroutines that have worked for a connection and wait a moment for
-// the next: their stacks have grown to what that takes. There are as many as have
-// something to do at the same time, and those that had nothing to do for a while
-// end. The zero value is ready.
+// workers are goroutines that work for one connection after the other. While a
+// connection waits, a worker is on its way to it: whatever the application does in a
+// call, it delays no other connection. Who comes back from a call goes on with the
+// next: waking a goroutine for each would cost more than handling a short message.
+// Those who have nothing to do wait for a while, with the stacks they have grown. The
+// zero value is ready.
 type workers struct {
-	mu   sync.Mutex
-	idle []*worker // the one that has worked last is last; guarded by mu
-	low  int       // the fewest that were idle since prune; guarded by mu
-	stay bool      // workers wait for work; guarded by mu
+	mu          sync.Mutex
+	first, last *eventConn  // that wait; nil: none does; guarded by mu
+	coming      bool        // a worker is on its way to first; guarded by mu
+	idle        []chan bool // of those with nothing to do, who has worked last is last: true says that there is work, false that there will be none; guarded by mu
+	low         int         // the fewest that were idle since prune; guarded by mu
+	stay        bool        // workers wait for work; guarded by mu
 }
 
-// worker is a goroutine of workers.
-type worker struct {
-	next chan *eventConn // what to work for next; nil: nothing any more
-}
-
-// run makes a goroutine work for e.
+// run has e worked for.
 func (w *workers) run(e *eventConn) {
 	w.mu.Lock()
-	last := len(w.idle) - 1
-	if last < 0 {
-		w.mu.Unlock()
-		go w.work(e)
-		return
+	defer w.mu.Unlock()
+	if w.last == nil {
+		w.first = e
+	} else {
+		w.last.behind = e
 	}
-	next := w.idle[last].next
-	w.idle = w.idle[:last]
-	w.low = min(w.low, last)
-	w.mu.Unlock()
-	next <- e
+	w.last = e
+	w.call()
 }
 
-// work works for e, and then for what comes next.
-func (w *workers) work(e *eventConn) {
-	e.work()
-	self := &worker{next: make(chan *eventConn, 1)}
-	for w.rest(self) {
-		if e = <-self.next; e == nil {
+// call sees to it that a worker comes, if a connection waits. Called with mu held.
+func (w *workers) call() {
+	if w.coming || w.first == nil {
+		return
+	}
+	w.coming = true
+	last := len(w.idle) - 1
+	if last < 0 {
+		go w.work()
+		return
+	}
+	w.idle[last] <- true
+	w.idle = w.idle[:last]
+	w.low = min(w.low, last)
+}
+
+// work works for what waits, and lines up when nothing does.
+func (w *workers) work() {
+	called := make(chan bool, 1)
+	for {
+		for e := w.come(); e != nil; e = w.take() {
+			e.work()
+		}
+		if !w.rest(called) || !<-called {
 			return
 		}
-		e.work()
 	}
+}
+
+// come is take for a worker that was on its way.
+func (w *workers) come() *eventConn {
+	w.mu.Lock()
+	w.coming = false
+	w.mu.Unlock()
+	return w.take()
+}
+
+// take returns the connection that has waited longest, nil if none does. For the
+// next one, somebody is on the way.
+func (w *workers) take() *eventConn {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	e := w.first
+	if e == nil {
+		return nil
+	}
+	if w.first, e.behind = e.behind, nil; w.first == nil {
+		w.last = nil
+	}
+	w.call()
+	return e
 }
 
 // rest lines up for work, and says whether there can be some.
-func (w *workers) rest(self *worker) bool {
+func (w *workers) rest(called chan bool) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.stay {
-		w.idle = append(w.idle, self)
+		w.idle = append(w.idle, called)
 	}
 	return w.stay
 }
@@ -133,8 +171,8 @@ func (w *workers) prune(most int) {
 	w.idle = slices.Delete(w.idle, 0, n)
 	w.low = len(w.idle)
 	w.mu.Unlock()
-	for _, worker := range gone {
-		worker.next <- nil
+	for _, called := range gone {
+		called <- false
 	}
 }
 
@@ -242,10 +280,14 @@ func (e *eventConn) handleAll() error {
 	if err := c.lockEvents(); err != nil {
 		return err
 	}
+	look := e.due.Load() == dueNow // what is read from now on counts
 	c.r.src.raw.rearm(e.ending.Load())
 	err := e.readAll()
-	if err == errWouldBlock {
+	switch {
+	case err == errWouldBlock && look:
 		err = e.keepAlive()
+	case err == errWouldBlock:
+		err = nil
 	}
 	e.unlock()
 	return err
@@ -384,17 +426,15 @@ func (l *eventLoop) flushHolders() {
 	}
 }
 
+// dueNow is a time that has passed. It is told from others without the clock.
+const dueNow = -1
+
 // keepAlive sends a Ping if one is due, and has an error if the peer has not
 // answered one. Nothing is there to be read.
 func (e *eventConn) keepAlive() error {
-	c, now := e.c, monotonic()
-	due := time.Duration(e.due.Load())
-	if due == 0 || now < due {
-		return nil
-	}
-	next, err := c.probe(now)
+	next, err := e.c.probe(monotonic())
 	if err != nil {
-		return c.readFailed(err)
+		return e.c.readFailed(err)
 	}
 	e.scheduleKeepAlive(next)
 	return nil

@@ -5,6 +5,7 @@ package websocket
 
 import (
 	"os"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -153,16 +154,20 @@ func (w *watcher) vacate(at uint32) (idle *os.File) {
 
 // wait wakes the connections for which events come, until the epoll is closed. It
 // never leaves Read meanwhile: that would forget an event that came in between, so
-// that each would have to be followed by one more look.
+// that each would have to be followed by one more look. Where one look finds several,
+// the next soon finds more.
 func (w *watcher) wait(epoll syscall.RawConn) {
 	var events [maxEvents]syscall.EpollEvent
 	woken := make([]*eventConn, 0, maxEvents)
 	_ = epoll.Read(func(fd uintptr) bool {
-		for n, err := maxEvents, error(nil); n == maxEvents || err == syscall.EINTR; {
-			n, err = syscall.EpollWait(int(fd), events[:], 0) // n is -1 where it fails
+		for more := true; more; {
+			n, err := syscall.EpollWait(int(fd), events[:], 0) // n is -1 where it fails
 			woken = w.named(woken[:0], events[:max(n, 0)])
 			for _, e := range woken {
 				e.wake()
+			}
+			if more = n == maxEvents || err == syscall.EINTR || len(woken) > 1; more {
+				runtime.Gosched() // what comes while those who were woken have their turn need not be waited for
 			}
 			clear(woken)
 		}
@@ -204,7 +209,11 @@ func (w *watcher) sweep(stop <-chan struct{}) {
 		now := int64(monotonic())
 		w.mu.Lock()
 		for _, slot := range w.slots {
-			if e := slot.e; e != nil && e.due.Load() != 0 && e.due.Load() <= now {
+			e := slot.e
+			if e == nil {
+				continue
+			}
+			if at := e.due.Load(); at > 0 && at <= now && e.due.CompareAndSwap(at, dueNow) {
 				due = append(due, e)
 			}
 		}

@@ -278,6 +278,86 @@ func TestLateEventWakesNobodyElse(t *testing.T) {
 	}
 }
 
+// burst is a server in event mode with peers, and lets each of them send a message
+// before anybody is woken.
+type burst struct {
+	s     *Server
+	peers []*peer
+}
+
+func newBurst(t *testing.T, peers int, message func(*Conn, Message) error) *burst {
+	t.Helper()
+	b := &burst{s: &Server{Options: *quiet(), Message: message}}
+	b.s.Options.CloseTimeout = 100 * time.Millisecond
+	for range peers {
+		_, p := eventsOver(t, b.s)
+		b.peers = append(b.peers, p)
+	}
+	return b
+}
+
+func (b *burst) sends(f frame) {
+	w := &b.s.loop.watcher
+	w.mu.Lock() // events are not handled for now
+	defer w.mu.Unlock()
+	for _, p := range b.peers {
+		p.sends(f)
+		p.hasSent()
+	}
+}
+
+// Calls may wait for one another: a goroutine is on its way to each connection for
+// which something has come, whatever those do that were there before.
+func TestCallsOfAllConnectionsMayWait(t *testing.T) {
+	const conns = 100
+	var there atomic.Int32
+	all := make(chan struct{})
+	b := newBurst(t, conns, func(c *Conn, msg Message) error {
+		if there.Add(1) == conns {
+			close(all)
+		}
+		<-all
+		return writeBack(c, msg)
+	})
+	b.sends(text("x"))
+	for _, p := range b.peers {
+		p.want("the echo, once all were called", text("x"))
+	}
+}
+
+// A call that never returns, for its goroutine ends, leaves nobody behind.
+func TestGoexitLeavesOtherConnectionsServed(t *testing.T) {
+	logged(t)
+	const conns = 40
+	var served atomic.Int32
+	b := newBurst(t, conns, func(c *Conn, msg Message) error {
+		if served.Add(1)%2 == 1 {
+			runtime.Goexit()
+		}
+		return nil
+	})
+	b.sends(text("x"))
+	within(t, "all were served", func() bool { return served.Load() == conns })
+}
+
+// A burst of short messages takes a few goroutines, and not one for each connection.
+func TestBurstOfMessagesTakesFewGoroutines(t *testing.T) {
+	const conns, bursts = 100, 5
+	b := newBurst(t, conns, writeBack)
+	for range bursts {
+		b.sends(text("x"))
+		for _, p := range b.peers {
+			p.want("the echo", text("x"))
+		}
+	}
+	w := &b.s.loop.watcher.workers
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if got, most := len(w.idle), conns/2; got > most {
+		t.Errorf("%d goroutines have worked for %d connections, want %d at most", got, conns, most)
+	}
+}
+
 func TestMessageEventsAllocateNothing(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector makes sync.Pool forget at random")

@@ -527,17 +527,23 @@ func TestPeerThatTalksIsNotPinged(t *testing.T) {
 // A process that was stopped finds deadlines passed and Pongs waiting: no peer is
 // silent from whom there is something to be read.
 func TestPausedProcessTakesNobodyForDead(t *testing.T) {
-	s := &Server{Options: Options{KeepAlive: time.Hour, PongTimeout: time.Minute}, Message: writeBack}
+	var heard atomic.Int32 // without an answer, which would be a sign of life as well
+	s := &Server{
+		Options: Options{KeepAlive: time.Hour, PongTimeout: time.Minute},
+		Message: func(*Conn, Message) error { heard.Add(1); return nil },
+	}
 	c, p := eventsOver(t, s)
+	var e *eventConn
+	for e = range s.eventConns() {
+	}
+	idle := func() bool { return e.state.Load() == eventIdle }
 	p.sends(text("x"))
-	p.want("the echo", text("x"))
-	within(t, "it is idle", func() bool { c.mu.Lock(); defer c.mu.Unlock(); return !c.reading.held })
+	within(t, "it is idle", func() bool { return heard.Load() == 1 && idle() })
 	c.mu.Lock()
 	c.reading.held = true // nothing is read for now: the process sleeps
-	events := c.onOver
 	c.mu.Unlock()
 	p.sends(text("waits in the socket"))
-	p.hasSent()
+	within(t, "somebody is about to read it", func() bool { c.mu.Lock(); defer c.mu.Unlock(); return c.reading.first != nil })
 	long := int64(10 * time.Hour)
 	c.r.src.last.Add(-long)
 	c.mu.Lock()
@@ -546,12 +552,10 @@ func TestPausedProcessTakesNobodyForDead(t *testing.T) {
 	c.ping.began = c.ping.asked
 	c.ping.progress = c.w.progress.Load()
 	c.mu.Unlock()
-	for e := range s.eventConns() {
-		e.due.Store(1)
-	}
-	events() // wakes it, as the sweeper does
+	e.due.Store(dueNow) // as the sweeper does
 	c.releaseTurn(&c.reading)
-	p.want("the echo of what was waiting", text("waits in the socket"))
+	within(t, "what was waiting is heard", func() bool { return heard.Load() == 2 })
+	within(t, "it is idle again, or over", func() bool { return idle() || c.ended() != nil })
 	if err := c.ended(); err != nil {
 		t.Errorf("the connection was ended: %v", err)
 	}
