@@ -2,10 +2,11 @@
 
 package main
 
-// What is measured, cell by cell. In a cell all contenders run side by side, in processes that are started for it, and take turns: A B C A B C …
+// What is measured, cell by cell. In a cell all contenders run side by side, in processes that are started for it, and take turns.
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"regexp"
 	"runtime"
@@ -130,7 +131,8 @@ func (b *bench) serve(c *contender, args ...string) (*serving, error) {
 	return &serving{contender: c, child: ch, addr: r.Addr}, nil
 }
 
-// inTurns starts a process for each contender, and calls one for each of them, round after round. The contender that fails is out.
+// inTurns starts a process for each contender, and calls one for each of them, round after round, each time in another order: what a
+// contender leaves behind in the kernel's memory changes what the next one costs. The contender that fails is out.
 func (b *bench) inTurns(cell string, in []*contender, begin func(*contender) (*serving, error), one func(*serving) error) {
 	var running []*serving
 	for _, c := range in {
@@ -142,6 +144,7 @@ func (b *bench) inTurns(cell string, in []*contender, begin func(*contender) (*s
 		running = append(running, s)
 	}
 	for round := range b.rounds {
+		rand.Shuffle(len(running), func(i, j int) { running[i], running[j] = running[j], running[i] })
 		for i := 0; i < len(running); i++ {
 			s := running[i]
 			b.progress(cell, round, s.name)
