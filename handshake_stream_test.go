@@ -336,8 +336,9 @@ func TestAddressOfARequest(t *testing.T) {
 // A handler that returns once the connection is over ends the stream: by then the
 // answer to the peer's Close has to be out.
 func testHTTP2CloseIsAnswered(t *testing.T) {
+	const times = 10
 	answered := 0
-	for range 10 {
+	for range times {
 		p := serveHTTP2(t, func(w http.ResponseWriter, r *http.Request) {
 			c, err := Accept(w, r, &Options{Subprotocols: []string{"chat"}})
 			if err != nil {
@@ -353,7 +354,7 @@ func testHTTP2CloseIsAnswered(t *testing.T) {
 			answered++
 		}
 	}
-	if answered == 0 { // a machine that stands still for answerPatience is excused
-		t.Error("no Close was answered")
+	if answered <= times/2 { // a machine that stands still for answerPatience is excused
+		t.Errorf("%d Closes of %d were answered", answered, times)
 	}
 }
