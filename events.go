@@ -409,7 +409,7 @@ func (l *eventLoop) flushHolders() {
 	l.holders = all[:0]
 	for _, e := range all {
 		e.listed.Store(false) // before corked is looked at: who sets that now looks at listed
-		if !e.c.w.corked.Load() {
+		if !e.c.w.corked.Load() && !e.c.w.holds.Load() { // behind a last message whose call takes its time, frames wait too
 			continue
 		}
 		e.listed.Store(true)

@@ -189,6 +189,29 @@ func TestWhatIsHeldBackLeavesThoughCallbacksTakeTheirTime(t *testing.T) {
 	}
 }
 
+// The call for the last message that has arrived may take its time without writing:
+// what the calls before have written, and what is broadcast meanwhile, leaves.
+func TestWhatIsHeldBackDoesNotWaitForTheLastCallback(t *testing.T) {
+	began, release := make(chan struct{}), make(chan struct{})
+	s := &Server{Options: *quiet(), Message: func(c *Conn, msg Message) error {
+		if string(msg.Data) == "fast" {
+			return writeBack(c, msg)
+		}
+		close(began)
+		<-release
+		return nil
+	}}
+	near, far := tcpPair(t)
+	p := newPeer(t, far, true)
+	defer close(release)
+	p.sends(text("fast"), text("slow"))
+	serveEvents(t, s, near) // when both have arrived
+	<-began
+	s.Broadcast(prepared(t, Text, "news"))
+	p.want("the reply of the call before", text("fast"))
+	p.want("what was broadcast during the call", text("news"))
+}
+
 // What is in the buffer behind a message is the next one.
 func TestAppendingToAMessageChangesNoOther(t *testing.T) {
 	s := &Server{Options: *quiet(), Message: func(c *Conn, msg Message) error {
