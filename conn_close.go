@@ -590,6 +590,11 @@ func (c *Conn) lookForClose() {
 	case raw.isRaw():
 		raw.noWait = true
 		raw.rearm(false)
+		c.mu.Lock()
+		if !c.readStopped { // keepalive's deadline may have passed: then nothing would be read
+			c.clearReadDeadline()
+		}
+		c.mu.Unlock()
 	case c.conn == nil || c.conn.SetReadDeadline(time.Now().Add(lookPause)) != nil:
 		return // reading would wait
 	default:

@@ -158,6 +158,29 @@ func TestFailedWriteFindsTheCloseBehindWhatWasRead(t *testing.T) {
 	})
 }
 
+// Nobody may have read for so long that the deadline by which keepalive wakes a read
+// has passed.
+func TestFailedWriteFindsTheCloseThoughTheReadDeadlineHasPassed(t *testing.T) {
+	bothSidesTCP(t, &Options{KeepAlive: time.Hour}, func(t *testing.T, c *Conn, p *peer) {
+		p.sends(text("read before"))
+		if _, _, err := c.Read(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.conn.SetReadDeadline(longAgo); err != nil {
+			t.Fatal(err)
+		}
+		p.sends(closeFrame(4999, "gone"))
+		p.hangsUp()
+		var err error
+		for err == nil {
+			err = c.Write(t.Context(), Binary, make([]byte, 100_000))
+		}
+		if CloseStatus(err) != 4999 {
+			t.Errorf("got %v, want the Close frame that waited to be read", err)
+		}
+	})
+}
+
 func TestNextCallGetsTheCauseThatNoCallHasMet(t *testing.T) {
 	bothSides(t, func(t *testing.T, c *Conn, p *peer) {
 		c.CloseRead()
