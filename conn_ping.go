@@ -355,6 +355,7 @@ func (c *Conn) startWaiting() {
 	if c.limits.keepAlive <= 0 || c.conn == nil {
 		return
 	}
+	c.r.src.raw.noWait = false // keepAlive's look at the socket is over, whatever it has found
 	if !c.r.src.raw.isRaw() {
 		c.waitsFrom = monotonic()
 	}

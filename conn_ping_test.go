@@ -42,6 +42,22 @@ func TestPongThatWasNotAskedForAnswersNoPing(t *testing.T) {
 	})
 }
 
+// An application that takes its time between two reads finds octets whenever it
+// reads, so there is nothing to ask the peer.
+func TestNoPingWhileOctetsWait(t *testing.T) {
+	bothSidesTCP(t, &Options{KeepAlive: 20 * time.Millisecond, PongTimeout: time.Hour}, func(t *testing.T, c *Conn, p *peer) {
+		for range 5 {
+			p.sends(text("x"))
+			p.hasSent()
+			time.Sleep(40 * time.Millisecond)
+			if _, _, err := c.Read(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p.wantIdle("no Ping: no read has found the socket empty")
+	})
+}
+
 func TestKeepAliveSurvivesAFloodThatIsNotAnswered(t *testing.T) {
 	bothSidesWith(t, nil, func(t *testing.T, c *Conn, p *peer) {
 		got := readAsync(t.Context(), c)
