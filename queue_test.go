@@ -361,6 +361,42 @@ func TestWhatIsQueuedLeavesInOneWrite(t *testing.T) {
 	}
 }
 
+// Keepalive spares a peer that takes octets, and what is queued may be long.
+func TestQueueThatIsTakenSlowlyIsProgress(t *testing.T) {
+	for name, size := range map[string]int{"many": 16 << 10, "long": 1 << 20} {
+		t.Run(name, func(t *testing.T) {
+			c, near, far := socketServer(t)
+			for _, err := range []error{near.(*net.TCPConn).SetWriteBuffer(64 << 10), far.(*net.TCPConn).SetReadBuffer(64 << 10)} {
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			const total = 4 << 20
+			frames := net.Buffers{make([]byte, 1000)}
+			for range total / size {
+				frames = append(frames, make([]byte, size))
+			}
+			written := make(chan error, 1)
+			go func() {
+				_, err := c.w.buffers(&frames)
+				written <- err
+			}()
+			progress := uint32(0)
+			for taken := 0; taken < 3*total/4; taken += total / 4 {
+				if _, err := io.CopyN(io.Discard, far, total/4); err != nil {
+					t.Fatal(err)
+				}
+				within(t, "there is progress", func() bool { return c.w.progress.Load() > progress })
+				progress = c.w.progress.Load()
+			}
+			_, _ = io.Copy(io.Discard, io.LimitReader(far, 1000+total/4))
+			if err := <-written; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 func TestCloseSendsWhatIsQueuedFirst(t *testing.T) {
 	bothSides(t, func(t *testing.T, c *Conn, p *peer) {
 		p.stopsListening()

@@ -210,7 +210,7 @@ func (w *writer) appendFrame(b []byte, h *Header, p []byte) []byte {
 	return b
 }
 
-// buffers writes all of v, which is used up.
+// buffers writes all of v, which is used up and has no empty parts.
 func (w *writer) buffers(v *net.Buffers) (n int64, err error) {
 	if n, err := w.flush(); err != nil {
 		return n, err
@@ -219,20 +219,38 @@ func (w *writer) buffers(v *net.Buffers) (n int64, err error) {
 		if err := w.renew(); err != nil {
 			return n, err
 		}
-		some, err := v.WriteTo(w.conn)
-		if some == 0 && w.isLate(err) {
-			var first int
-			first, err = w.lastTry((*v)[0], err)
-			if (*v)[0] = (*v)[0][first:]; len((*v)[0]) == 0 {
-				*v = (*v)[1:]
-			}
-			some = int64(first)
-		}
+		some, err := w.putBuffers(v)
 		n += some
 		if again := w.wrote(some, err); !again && (err != nil || len(*v) == 0) {
 			return n, err
 		}
 	}
+}
+
+// putBuffers writes some of v: as many of its parts as writeChunk and a header have
+// room for, or some of the first.
+func (w *writer) putBuffers(v *net.Buffers) (n int64, err error) {
+	all, count, size := *v, 0, 0
+	for count < len(all) && size+len(all[count]) <= writeChunk+maxHeader {
+		size += len(all[count])
+		count++
+	}
+	var some int
+	if count > 0 {
+		*v = all[:count]
+		n, err = v.WriteTo(w.conn)
+		*v = all[count-len(*v):]
+		if n > 0 || !w.isLate(err) {
+			return n, err
+		}
+		some, err = w.lastTry(all[0], err)
+	} else {
+		some, err = w.put(all[0])
+	}
+	if (*v)[0] = all[0][some:]; len((*v)[0]) == 0 {
+		*v = all[1:]
+	}
+	return int64(some), err
 }
 
 // write writes all of p.
