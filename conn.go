@@ -71,7 +71,7 @@ type Conn struct {
 	deflater     *deflater  // made on first use; guarded by framing
 	fragmenting  bool       // a MessageWriter has begun a message; guarded by framing
 
-	eventMode bool        // messages go to a function; constant once others know of c
+	eventMode bool        // messages go to a function; guarded by mu
 	calling   atomic.Bool // the function runs
 	onOver    func()      // called when the connection is over, perhaps twice; guarded by mu
 

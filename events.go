@@ -21,6 +21,10 @@ const (
 	// maxKeptMessage is how many octets a buffer may have that is kept for other
 	// messages: as many as growing for one of 1 MiB, the default limit, may take.
 	maxKeptMessage = 2 << 20
+
+	// maxSpare is how many times as long as what has arrived of a message its buffer
+	// may be while nothing more is there.
+	maxSpare = 16
 )
 
 // eventConn is a connection in event mode.
@@ -180,13 +184,30 @@ func (w *workers) prune(most int) {
 var messages = sync.Pool{New: func() any { return new([]byte) }}
 
 // start makes messages come. c is in event mode already. The application has c
-// already too, and may close it meanwhile.
+// already too, and may close it meanwhile, or be reading: that is not waited for.
 func (e *eventConn) start() {
 	c := e.c
 	e.state.Store(eventBusy) // who wakes it before all is set up makes work look again
 	e.waits = true
 	c.mu.Lock()
 	c.onOver = e.wake
+	isRead := c.reading.held
+	c.mu.Unlock()
+	if isRead {
+		go func() {
+			e.begin()
+			e.work()
+		}()
+		return
+	}
+	e.begin()
+	go e.work() // for what came behind the handshake, and an end that came before onOver
+}
+
+// begin takes the reading of c over from others.
+func (e *eventConn) begin() {
+	c := e.c
+	c.mu.Lock()
 	over := c.lock(&c.reading, context.Background(), func() error { return c.cause }) != nil
 	c.mu.Unlock()
 	if !over {
@@ -197,7 +218,6 @@ func (e *eventConn) start() {
 		}
 		c.unlockRead()
 	}
-	go e.work() // for what came behind the handshake, and an end that came before onOver
 }
 
 // watch has events wake e, where that is possible. The reading turn is taken.
@@ -209,6 +229,9 @@ func (e *eventConn) watch() {
 		raw.noWait = !e.waits
 	}
 	if !e.waits {
+		e.c.mu.Lock()
+		e.c.clearReadDeadline() // of a read before
+		e.c.mu.Unlock()
 		e.scheduleKeepAlive(e.c.r.src.lastOctet() + e.c.limits.keepAlive)
 	}
 }
@@ -283,6 +306,7 @@ func (e *eventConn) handleAll() error {
 	look := e.due.Load() == dueNow // what is read from now on counts
 	c.r.src.raw.rearm(e.ending.Load())
 	err := e.readAll()
+	e.shrink()
 	switch {
 	case err == errWouldBlock && look:
 		err = e.keepAlive()
@@ -376,6 +400,17 @@ func (e *eventConn) drop() {
 	e.msg = nil
 }
 
+// shrink puts the little that has arrived of a message into memory of its own, if it
+// came into a buffer that a much longer message has grown.
+func (e *eventConn) shrink() {
+	if e.msg == nil || cap(*e.msg) <= max(firstGrowth, maxSpare*len(*e.msg)) {
+		return
+	}
+	few := slices.Clone(*e.msg)
+	e.drop()
+	e.msg = &few
+}
+
 // flush writes what is held back.
 func (e *eventConn) flush() error {
 	if !e.c.w.holds.Load() {
@@ -408,7 +443,7 @@ func (l *eventLoop) flushHolders() {
 	all := l.holders
 	l.holders = all[:0]
 	for _, e := range all {
-		e.listed.Store(false) // before corked is looked at: who sets that now looks at listed
+		e.listed.Store(false)                            // before corked is looked at: who sets that now looks at listed
 		if !e.c.w.corked.Load() && !e.c.w.holds.Load() { // behind a last message whose call takes its time, frames wait too
 			continue
 		}

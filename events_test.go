@@ -212,6 +212,97 @@ func TestWhatIsHeldBackDoesNotWaitForTheLastCallback(t *testing.T) {
 	p.want("what was broadcast during the call", text("news"))
 }
 
+// A read before Serve leaves a deadline, and in event mode nobody reads until then.
+func TestServeAfterAReadLeavesNoDeadline(t *testing.T) {
+	s := &Server{Options: Options{KeepAlive: 100 * time.Millisecond, PongTimeout: time.Hour}, Message: writeBack}
+	near, far := tcpPair(t)
+	p := newPeer(t, far, true)
+	c := NewServerConn(near, &s.Options)
+	p.sends(text("hello"))
+	if _, _, err := c.Read(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Serve(c, nil); err != nil {
+		t.Fatal(err)
+	}
+	p.sends(text("first"))
+	p.want("the reply", text("first"))
+	if err := c.lockEvents(); err != nil {
+		t.Fatal(err)
+	}
+	if c.r.src.raw.noWait && c.readDeadline != 0 {
+		t.Error("a read deadline is set though nobody waits")
+	}
+	c.unlockRead()
+}
+
+// Somebody may be reading when Serve takes a connection over.
+func TestServeDoesNotWaitForARead(t *testing.T) {
+	over := make(chan error, 1)
+	s := &Server{Options: *quiet(), Message: writeBack, Closed: func(_ *Conn, err error) { over <- err }}
+	for name, read := range map[string]func(*Conn){
+		"Read":      func(c *Conn) { go func() { _, _, _ = c.Read(context.Background()) }() },
+		"CloseRead": (*Conn).CloseRead,
+	} {
+		t.Run(name, func(t *testing.T) {
+			near, far := tcpPair(t)
+			p := newPeer(t, far, true)
+			c := NewServerConn(near, &s.Options)
+			read(c)
+			within(t, "somebody reads", func() bool {
+				c.mu.Lock()
+				defer c.mu.Unlock()
+				return c.reading.held
+			})
+			if err := s.Serve(c, nil); err != nil { // returns
+				t.Fatal(err)
+			}
+			if name == "Read" {
+				p.sends(text("of the read"), text("of the server"))
+				p.want("the reply to what the read has left", text("of the server"))
+			}
+			_ = c.CloseNow()
+			if err := <-over; !errors.Is(err, net.ErrClosed) {
+				t.Errorf("Closed was told %v, want net.ErrClosed", err)
+			}
+		})
+	}
+}
+
+// A buffer that a long message of one peer has grown is not held by another that has
+// sent next to nothing.
+func TestOneOctetGetsNoBufferOfAnothersMessage(t *testing.T) {
+	s := &Server{Options: *quiet(), Message: func(c *Conn, msg Message) error {
+		return c.Write(context.Background(), Text, []byte("got it"))
+	}}
+	_, long := eventsOver(t, s)
+	for range 8 {
+		long.sends(binaryOf(strings.Repeat("x", 1<<20)))
+		long.want("the reply", text("got it"))
+		near, far := tcpPair(t)
+		c := serveEvents(t, s, near)
+		if _, err := far.Write(binaryOf("0123456789").append(nil, true, [4]byte{})[:7]); err != nil {
+			t.Fatal(err)
+		}
+		within(t, "the octet has been read", func() bool {
+			if c.lockEvents() != nil {
+				return false
+			}
+			defer c.unlockRead()
+			return c.r.left == 9
+		})
+	}
+	for e := range s.eventConns() {
+		if err := e.c.lockEvents(); err != nil {
+			t.Fatal(err)
+		}
+		if e.msg != nil && cap(*e.msg) > firstGrowth {
+			t.Errorf("%d octets of memory for a message of which %d have arrived", cap(*e.msg), len(*e.msg))
+		}
+		e.c.unlockRead()
+	}
+}
+
 // What is in the buffer behind a message is the next one.
 func TestAppendingToAMessageChangesNoOther(t *testing.T) {
 	s := &Server{Options: *quiet(), Message: func(c *Conn, msg Message) error {

@@ -198,7 +198,8 @@ func (s *Server) checkIdle() {
 // Serve takes over a connection that was opened elsewhere, as if its request had
 // come to ServeHTTP: it calls Open, returns, and the connection is handled, among
 // Conns, broadcast to and shut down. r may be nil. The error is that of Open, or
-// ErrServerClosed; then the connection was closed.
+// ErrServerClosed; then the connection was closed. A read that is under way goes on;
+// events begin when it has returned.
 func (s *Server) Serve(c *Conn, r *http.Request) error {
 	if (s.Handle == nil) == (s.Message == nil) {
 		_ = c.Close(StatusInternalError, "")
@@ -245,7 +246,10 @@ func (s *Server) newSession(c *Conn) *session {
 	}{session: session{s: s, c: c}}
 	e := &both.session
 	both.eventConn.c, both.eventConn.loop, both.eventConn.owner = c, &s.loop, e
-	e.events, c.eventMode = &both.eventConn, true
+	e.events = &both.eventConn
+	c.mu.Lock()
+	c.eventMode = true
+	c.mu.Unlock()
 	return e
 }
 
@@ -439,6 +443,9 @@ func (s *Server) Broadcast(p *Prepared) (slow int) {
 // handlers and Closed to return. When ctx ends, it cuts the connections that are
 // left and returns ctx's error. A second Shutdown waits as well.
 func (s *Server) Shutdown(ctx context.Context) error {
+	if ctx == nil {
+		return errNilContext
+	}
 	s.mu.Lock()
 	if s.idle == nil {
 		s.idle = make(chan struct{})

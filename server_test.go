@@ -921,6 +921,13 @@ func (v *served) shutdown(limit time.Duration) <-chan error {
 	return done
 }
 
+func TestShutdownWithoutAContext(t *testing.T) {
+	var none context.Context
+	if err := new(Server).Shutdown(none); !errors.Is(err, errNilContext) {
+		t.Errorf("got %v, want errNilContext", err)
+	}
+}
+
 func TestShutdownClosesWith1001AndRefuses(t *testing.T) {
 	bothModes(t, func(t *testing.T, serve func(*Server, func(*Conn, Message) error) *Server) {
 		var over atomic.Int32
