@@ -23,8 +23,10 @@ const (
 	maxKeptMessage = 2 << 20
 
 	// maxSpare is how many times as long as what has arrived of a message its buffer
-	// may be while nothing more is there.
-	maxSpare = 16
+	// may be while it does not go on.
+	maxSpare = 2
+	// stallTime is how long nothing has come of a message that does not go on.
+	stallTime = 500 * time.Millisecond
 )
 
 // eventConn is a connection in event mode.
@@ -34,6 +36,7 @@ type eventConn struct {
 	owner any // given back to the loop's functions
 
 	state  atomic.Int32 // one of those below
+	spare  atomic.Bool  // msg has much more room than it needs so far
 	ending atomic.Bool  // the peer has ended the stream, which a short read does not show
 	listed atomic.Bool  // among loop.holders
 	slot   uint32       // guarded by loop.watcher.mu
@@ -401,14 +404,24 @@ func (e *eventConn) drop() {
 }
 
 // shrink puts the little that has arrived of a message into memory of its own, if it
-// came into a buffer that a much longer message has grown.
+// came into a buffer that a much longer message has grown, and nothing has followed
+// for stallTime: to do so at once would cost those who send long messages.
 func (e *eventConn) shrink() {
-	if e.msg == nil || cap(*e.msg) <= max(firstGrowth, maxSpare*len(*e.msg)) {
+	if has := e.msg != nil && cap(*e.msg) > max(firstGrowth, maxSpare*len(*e.msg)); has != e.spare.Load() {
+		e.spare.Store(has)
+	}
+	if !e.hasStalled() {
 		return
 	}
 	few := slices.Clone(*e.msg)
 	e.drop()
 	e.msg = &few
+	e.spare.Store(false)
+}
+
+// hasStalled says whether shrink has something to do.
+func (e *eventConn) hasStalled() bool {
+	return e.spare.Load() && monotonic()-e.c.r.src.lastOctet() > stallTime
 }
 
 // flush writes what is held back.

@@ -193,7 +193,8 @@ func (w *watcher) named(to []*eventConn, events []syscall.EpollEvent) []*eventCo
 	return to
 }
 
-// sweep wakes the connections that keepalive is due for.
+// sweep wakes the connections that keepalive is due for, and those that hold memory
+// for a message that does not go on.
 func (w *watcher) sweep(stop <-chan struct{}) {
 	var due []*eventConn
 	for {
@@ -213,7 +214,8 @@ func (w *watcher) sweep(stop <-chan struct{}) {
 			if e == nil {
 				continue
 			}
-			if at := e.due.Load(); at > 0 && at <= now && e.due.CompareAndSwap(at, dueNow) {
+			at := e.due.Load()
+			if at > 0 && at <= now && e.due.CompareAndSwap(at, dueNow) || e.hasStalled() {
 				due = append(due, e)
 			}
 		}
