@@ -379,7 +379,11 @@ func (c *Conn) SetReadLimit(n int64) {
 	if n <= 0 {
 		n = math.MaxInt
 	}
-	c.r.limit.Store(n)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing == nil { // else what still comes is discarded, whatever its size
+		c.r.limit.Store(n)
+	}
 }
 
 // Subprotocol returns the subprotocol that was agreed, or "" (RFC 6455 section 1.9).

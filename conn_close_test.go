@@ -181,6 +181,21 @@ func TestFailedWriteFindsTheCloseThoughTheReadDeadlineHasPassed(t *testing.T) {
 	})
 }
 
+// Messages that come before the peer's answer are discarded, whatever their size.
+func TestReadLimitThatIsSetDuringCloseEndsNothing(t *testing.T) {
+	bothSides(t, func(t *testing.T, c *Conn, p *peer) {
+		result := make(chan error, 1)
+		go func() { result <- c.Close(StatusNormalClosure, "") }()
+		p.want("our Close frame", closeFrame(1000, ""))
+		synctest.Wait()
+		c.SetReadLimit(10)
+		p.sends(text("longer than ten octets"), closeFrame(1000, ""))
+		if err := <-result; err != nil {
+			t.Errorf("Close: %v, want nil: both Close frames have passed", err)
+		}
+	})
+}
+
 func TestNextCallGetsTheCauseThatNoCallHasMet(t *testing.T) {
 	bothSides(t, func(t *testing.T, c *Conn, p *peer) {
 		c.CloseRead()
