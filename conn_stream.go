@@ -284,8 +284,20 @@ func (m *MessageWriter) writeFragment(p []byte, fin bool) error {
 			return nil
 		}
 	}
+	inside := c.fragmenting
 	m.opcode, c.fragmenting = OpContinuation, !fin
-	return c.writeFrame(m.ctx, &h, p)
+	err := c.writeFrame(m.ctx, &h, p)
+	if err != nil && !c.isBroken() { // no octet of it is out
+		c.fragmenting = inside
+	}
+	return err
+}
+
+// isBroken says whether nothing can be written any more.
+func (c *Conn) isBroken() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.broken != nil
 }
 
 // checkText checks that what was written so far can be text.

@@ -5,6 +5,7 @@ package websocket
 
 import (
 	"context"
+	"errors"
 	"io"
 	"testing"
 	"testing/synctest"
@@ -185,4 +186,37 @@ func TestMessageThatIsOpenNeedsNoFurtherOctet(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A first fragment that was given up before its first octet was out has begun no
+// message, so what was queued still has its place before the Close frame.
+func TestFragmentThatNeverLeftLeavesTheQueueAsItIs(t *testing.T) {
+	c, far := overUnix(t)
+	empty := binaryOf("").append(nil, false, [4]byte{})
+	full := 0
+	for n := len(empty); n == len(empty); full++ {
+		var err error
+		if n, err = c.w.tryWrite(empty); err != nil || n%len(empty) != 0 {
+			t.Fatal(n, err)
+		}
+	}
+	full-- // the last was not taken
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	m, err := c.Writer(ctx, Binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Write([]byte("given up")); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("Write: %v, want the context's error", err)
+	}
+	if err := c.Send(prepared(t, Text, "queued")); err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = m.Abort() }()
+	p := newPeer(t, far, true)
+	for range full {
+		p.want("what has filled the socket", binaryOf(""))
+	}
+	p.want("what was queued, and the Close frame", text("queued"), closeFrame(1011, ""))
 }
