@@ -322,8 +322,8 @@ func (c *Conn) startTimers() {
 func (c *Conn) tick() {
 	now := monotonic()
 	c.mu.Lock()
-	waiting, over := c.reading.held, c.cause != nil
-	late := now-c.ping.due > lookPause && !c.ping.late // this process did not run: octets may be there by now
+	waiting, over := c.reading.held && !c.calling.Load(), c.cause != nil // while Message runs, nobody reads
+	late := now-c.ping.due > lookPause && !c.ping.late                   // this process did not run: octets may be there by now
 	c.ping.late = late
 	c.mu.Unlock()
 	if over {

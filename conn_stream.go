@@ -30,7 +30,15 @@ func (c *Conn) Reader(ctx context.Context) (MessageType, *MessageReader, error) 
 	if err := c.lockRead(ctx); err != nil {
 		return 0, nil, err
 	}
-	defer c.unlockRead()
+	typ, m, err := c.openMessage(ctx)
+	if closed := c.unlockRead(); closed && err == nil {
+		return 0, nil, c.errNow()
+	}
+	return typ, m, err
+}
+
+// openMessage is Reader with the reading turn taken.
+func (c *Conn) openMessage(ctx context.Context) (MessageType, *MessageReader, error) {
 	if err := c.await(ctx); err != nil {
 		return 0, nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -219,4 +220,23 @@ func TestFragmentThatNeverLeftLeavesTheQueueAsItIs(t *testing.T) {
 		p.want("what has filled the socket", binaryOf(""))
 	}
 	p.want("what was queued, and the Close frame", text("queued"), closeFrame(1011, ""))
+}
+
+func TestReaderAfterCloseOnAStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		p := newPeer(t, far, true)
+		p.bubble, p.patience = true, time.Second
+		c := NewServerConn(withoutDeadlines{near}, quiet())
+		defer c.CloseNow()
+		got := make(chan error, 1)
+		go func() { _, _, err := c.Reader(t.Context()); got <- err }()
+		synctest.Wait()
+		go func() { _ = c.Close(1000, "") }()
+		synctest.Wait()
+		p.sends(text("late"), closeFrame(1000, ""))
+		if err := <-got; err == nil {
+			t.Error("Reader has no error after Close")
+		}
+	})
 }

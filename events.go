@@ -349,6 +349,11 @@ func (e *eventConn) readAll() error {
 		if !c.calling.Load() { // a load costs next to nothing, and a store what a lock does
 			c.calling.Store(true)
 		}
+		if e.waits { // Close, which may wait for us unless it sees calling, does not wake every read
+			if err := c.ended(); err != nil {
+				return err
+			}
+		}
 		if c.w.corked.Load() != more {
 			c.w.corked.Store(more)
 		}

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -875,4 +876,83 @@ func TestEventsDoNotBeginInsideAMessage(t *testing.T) {
 			t.Errorf("Closed got %v", err)
 		}
 	}
+}
+
+// eventsOverStream is a connection in event mode over a stream without deadlines. In a
+// bubble of synctest only.
+func eventsOverStream(t *testing.T, s *Server) (*Conn, *peer) {
+	near, far := net.Pipe()
+	p := newPeer(t, far, true)
+	p.bubble, p.patience = true, time.Second
+	c := NewServerConn(withoutDeadlines{near}, &s.Options)
+	if err := s.Serve(c, nil); err != nil {
+		t.Fatal(err)
+	}
+	return c, p
+}
+
+// Nothing is delivered after a Close: on a stream whose Read can't be woken too.
+func TestNothingIsDeliveredAfterCloseOnAStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &Server{Options: *quiet()}
+		var got []string
+		s.Message = func(c *Conn, m Message) error { got = append(got, string(m.Data)); return nil }
+		c, p := eventsOverStream(t, s)
+		synctest.Wait()
+		go func() { _ = c.Close(StatusNormalClosure, "") }()
+		synctest.Wait()
+		p.sends(text("late"))
+		synctest.Wait()
+		if len(got) > 0 {
+			t.Errorf("Message got %q after Close", got)
+		}
+		_ = c.CloseNow()
+		time.Sleep(time.Minute)
+	})
+}
+
+// A Message that takes its time is no silence of the peer.
+func TestSlowMessageOnAStreamIsNoSilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &Server{Options: Options{KeepAlive: time.Second, PongTimeout: time.Second}}
+		var ended error
+		s.Closed = func(c *Conn, err error) { ended = err }
+		n := 0
+		s.Message = func(c *Conn, m Message) error {
+			if n++; n == 1 {
+				time.Sleep(10 * time.Second)
+			}
+			return nil
+		}
+		c, p := eventsOverStream(t, s)
+		p.sends(text("one"), text("two"))
+		time.Sleep(10500 * time.Millisecond)
+		synctest.Wait()
+		if err := context.Cause(c.Context()); err != nil || n != 2 {
+			t.Errorf("after %d messages, though octets waited all the time: %v; Closed got %v", n, err, ended)
+		}
+		_ = c.CloseNow()
+		time.Sleep(time.Minute)
+	})
+}
+
+// The application may have calls of Message wait for what closes the connection.
+func TestLateMessageThatWaitsForClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &Server{Options: Options{KeepAlive: -1, CloseTimeout: 5 * time.Second}}
+		closed := make(chan struct{})
+		s.Message = func(c *Conn, m Message) error { <-closed; return nil }
+		c, p := eventsOverStream(t, s)
+		synctest.Wait()
+		begun := time.Now()
+		var err error
+		go func() { err = c.Close(StatusNormalClosure, ""); close(closed) }()
+		synctest.Wait()
+		p.sends(text("late"), closeFrame(1000, ""))
+		<-closed
+		if err != nil || time.Since(begun) > time.Second {
+			t.Errorf("Close took %v: %v", time.Since(begun), err)
+		}
+		time.Sleep(time.Minute)
+	})
 }

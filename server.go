@@ -461,6 +461,11 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 	}
+	select {
+	case <-idle: // as well
+		return nil
+	default:
+	}
 	var slow sync.WaitGroup
 	for _, c := range s.conns(everyone) {
 		if c.w.raw.isRaw() {

@@ -1069,3 +1069,14 @@ func TestShutdownWhileOpenRuns(t *testing.T) {
 		}
 	})
 }
+
+func TestShutdownOfAnIdleServerUnderAnEndedContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	for range 100 {
+		s := &Server{Handle: func(*Conn, *http.Request) error { return nil }}
+		if err := s.Shutdown(ctx); err != nil {
+			t.Fatalf("%v, though nothing was left to be waited for", err)
+		}
+	}
+}
