@@ -444,7 +444,7 @@ func (c *Conn) probe(now time.Duration) (next time.Duration, err error) {
 		return now + c.limits.keepAlive, nil
 	case unanswered && patience > 0 && now < asked+patience:
 		c.mu.Unlock()
-		return asked + patience, nil
+		return min(asked+patience, now+c.limits.keepAlive), nil // the Pong may come late, and the next Ping be due
 	case unanswered && patience > 0:
 		c.mu.Unlock()
 		return 0, errSilent
