@@ -251,3 +251,35 @@ func TestContextWithTheValuesOfTheConnection(t *testing.T) {
 		}
 	})
 }
+
+// A Close lets the frame that is being written end, whatever context of the
+// connection's own family it is written under.
+func TestCloseCutsNoWriteUnderADerivedContext(t *testing.T) {
+	message := strings.Repeat("x", 300_000)
+	check := func(t *testing.T, c *Conn, p *peer) {
+		ctx, cancel := context.WithTimeout(c.Context(), time.Hour)
+		defer cancel()
+		if err := c.Write(ctx, Text, nil); err != nil {
+			t.Fatal(err)
+		}
+		p.want("the first message", text(""))
+		p.stopsListening()
+		wrote, closed := make(chan error, 1), make(chan error, 1)
+		go func() { wrote <- c.Write(ctx, Text, []byte(message)) }()
+		synctest.Wait()
+		go func() { closed <- c.Close(StatusNormalClosure, "") }()
+		synctest.Wait()
+		p.listens()
+		p.want("the message, whole, and the Close frame", text(message), closeFrame(StatusNormalClosure, ""))
+		p.sends(closeFrame(StatusNormalClosure, ""))
+		p.hangsUp()
+		if err := <-wrote; err != nil {
+			t.Errorf("Write: %v", err)
+		}
+		if err := <-closed; err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	}
+	bothSides(t, check)
+	bothSidesStream(t, quiet(), check)
+}
