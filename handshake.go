@@ -360,8 +360,9 @@ func isCTL(c rune) bool {
 // end with the handler, and the request's context says nothing about it; use Conn.Context.
 //
 // Over HTTP/2 a WebSocket is a stream, opened by an extended CONNECT (RFC 8441), and there the handler must not return
-// before the connection has ended. Go's server announces extended CONNECT only with GODEBUG=http2xconnect=1 in the
-// environment; without it browsers open a connection over HTTP/1.1 instead. A ServeMux pattern for both has no method.
+// before the connection has ended and no call of its methods goes on any more. Go's server announces extended CONNECT
+// only with GODEBUG=http2xconnect=1 in the environment; without it browsers open a connection over HTTP/1.1 instead. A
+// ServeMux pattern for both has no method.
 func Accept(w http.ResponseWriter, r *http.Request, opts *Options) (*Conn, error) {
 	o := opts.orDefault()
 	return accept(w, r, o, o.limits())

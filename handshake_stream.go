@@ -59,16 +59,16 @@ type stream struct {
 	body       io.ReadCloser
 	w          http.ResponseWriter
 	controller *http.ResponseController
-	over       <-chan struct{} // closed when the handler has returned or the client has gone
 
 	mu      sync.Mutex
-	closed  bool // guarded by mu
-	writing bool // a Write is under way; guarded by mu
+	closed  bool          // guarded by mu
+	writing bool          // a Write is under way; guarded by mu
+	written chan struct{} // closed when that has ended; made by a Close that waits for it; guarded by mu
 }
 
 // openStream sends the 200 and clears the deadlines that http.Server has put on the stream.
 func openStream(w http.ResponseWriter, r *http.Request, timeout time.Duration) (*stream, error) {
-	s := &stream{body: r.Body, w: w, controller: http.NewResponseController(w), over: r.Context().Done()}
+	s := &stream{body: r.Body, w: w, controller: http.NewResponseController(w)}
 	if timeout > 0 {
 		_ = s.controller.SetWriteDeadline(time.Now().Add(timeout)) // a writer without deadlines may still flush
 	}
@@ -116,11 +116,6 @@ func (s *stream) Write(p []byte) (n int, err error) {
 
 // begin reports whether a Write may begin.
 func (s *stream) begin() bool {
-	select {
-	case <-s.over:
-		return false
-	default:
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.writing = !s.closed
@@ -132,21 +127,38 @@ func (s *stream) end() (closed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.writing = false
+	if s.written != nil {
+		close(s.written)
+		s.written = nil
+	}
 	return s.closed
 }
 
-// Close ends reads and writes that wait. The stream itself ends in order when the handler returns, unless a Write had to
-// be cut short: then it is reset.
+// Close ends reads and writes that wait, and returns when a Write has ended: the handler must not return before, because
+// net/http gives what Write writes to to another request then. The stream itself ends in order when the handler returns,
+// unless a Write had to be cut short: then it is reset.
 func (s *stream) Close() error {
 	s.mu.Lock()
 	cut := s.writing && !s.closed
 	s.closed = true
+	if s.writing && s.written == nil {
+		s.written = make(chan struct{})
+	}
+	written := s.written
 	s.mu.Unlock()
 	if cut {
-		defer func() { _ = recover() }() // as in Write
-		_ = s.controller.SetWriteDeadline(time.Unix(1, 0))
+		s.cutWrite()
 	}
-	return s.body.Close()
+	err := s.body.Close()
+	if written != nil {
+		<-written
+	}
+	return err
+}
+
+func (s *stream) cutWrite() {
+	defer func() { _ = recover() }() // as in Write
+	_ = s.controller.SetWriteDeadline(longAgo)
 }
 
 // parseAddr is the address that net/http has written into a request.

@@ -1,6 +1,7 @@
 package websocket
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -33,7 +35,6 @@ func TestHTTP2(t *testing.T) {
 	t.Run("a Read that waits ends with Close", testHTTP2CloseEndsRead)
 	t.Run("a Write that waits ends with Close", testHTTP2CloseEndsWrite)
 	t.Run("a Close is answered before the handler is told", testHTTP2CloseIsAnswered)
-	t.Run("a Write after the handler does not panic", testHTTP2WriteAfterHandler)
 }
 
 // Frame types, flags, settings and codes of HTTP/2 (RFC 9113 sections 6 and 7).
@@ -240,25 +241,6 @@ func testHTTP2CloseEndsWrite(t *testing.T) {
 	p.next(h2Reset)
 }
 
-func testHTTP2WriteAfterHandler(t *testing.T) {
-	streams := make(chan *stream, 1)
-	p := serveHTTP2(t, func(w http.ResponseWriter, r *http.Request) {
-		s, err := openStream(w, r, time.Minute)
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		streams <- s
-	})
-	p.open()
-	if flags, _ := p.next(h2Data); flags&h2EndStream == 0 {
-		t.Error("the stream does not end with the handler")
-	}
-	if _, err := (<-streams).Write([]byte("x")); !errors.Is(err, net.ErrClosed) {
-		t.Errorf("Write: got %v, want net.ErrClosed", err)
-	}
-}
-
 // finished is the ResponseWriter of a handler that has returned.
 type finished struct{ *httptest.ResponseRecorder }
 
@@ -271,7 +253,7 @@ func TestStreamOfAHandlerThatHasReturned(t *testing.T) {
 	if _, err := s.Write([]byte("x")); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Write: got %v, want net.ErrClosed", err)
 	}
-	s.writing = true
+	s.cutWrite() // does not panic
 	if err := s.Close(); err != nil {
 		t.Errorf("Close: got %v, want nil", err)
 	}
@@ -356,5 +338,76 @@ func testHTTP2CloseIsAnswered(t *testing.T) {
 	}
 	if answered <= times/2 { // a machine that stands still for answerPatience is excused
 		t.Errorf("%d Closes of %d were answered", answered, times)
+	}
+}
+
+// slowH2 is a ResponseWriter whose Write ends a moment after its deadline.
+type slowH2 struct {
+	h      http.Header
+	stuck  chan struct{} // closed when a Write is stuck
+	woken  chan struct{}
+	inside chan struct{} // has one while a Write goes on
+}
+
+func (w *slowH2) Header() http.Header             { return w.h }
+func (w *slowH2) WriteHeader(int)                 {}
+func (w *slowH2) Flush()                          {}
+func (w *slowH2) FlushError() error               { return nil }
+func (w *slowH2) SetReadDeadline(time.Time) error { return nil }
+func (w *slowH2) SetWriteDeadline(at time.Time) error {
+	if at.Equal(longAgo) {
+		close(w.woken)
+	}
+	return nil
+}
+func (w *slowH2) Write(p []byte) (int, error) {
+	w.inside <- struct{}{}
+	close(w.stuck)
+	<-w.woken
+	time.Sleep(time.Millisecond) // until this goroutine runs again
+	<-w.inside
+	return 0, errors.New("reset")
+}
+
+// The handler of an HTTP/2 request must not return while a Write goes on.
+func TestHTTP2HandlerOutlastsWrites(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := connectRequest()
+		body, keep := io.Pipe()
+		defer keep.Close()
+		r.Body = body
+		w := &slowH2{h: http.Header{}, stuck: make(chan struct{}), woken: make(chan struct{}), inside: make(chan struct{}, 1)}
+		s := &Server{Options: *quiet(), Handle: func(c *Conn, r *http.Request) error {
+			return c.Write(context.Background(), Text, []byte("x"))
+		}}
+		go func() {
+			<-w.stuck
+			for c := range s.Conns() {
+				_ = c.CloseNow()
+			}
+		}()
+		s.ServeHTTP(w, r)
+		if len(w.inside) > 0 {
+			t.Error("ServeHTTP has returned while a Write of net/http's ResponseWriter goes on")
+		}
+		time.Sleep(time.Minute)
+	})
+}
+
+// The request's context says nothing about the connection (Accept), over HTTP/2 too.
+func TestRequestContextIsNothingOverHTTP2(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	r := connectRequest().WithContext(ctx) // of a middleware, such as chi's Timeout
+	body, keep := io.Pipe()
+	defer keep.Close()
+	r.Body = body
+	c, err := Accept(&flusher{ResponseRecorder: httptest.NewRecorder()}, r, quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.CloseNow()
+	cancel()
+	if err := c.Write(context.Background(), Text, []byte("x")); err != nil {
+		t.Errorf("Write: %v", err)
 	}
 }
