@@ -244,3 +244,31 @@ func TestPongThatIsNotedLateCounts(t *testing.T) {
 		t.Errorf("got %v, %v, want another Ping", f, err)
 	}
 }
+
+// A Pong that takes longer than KeepAlive does not put the next Ping off for what
+// is left of PongTimeout.
+func TestNextPingIsDueAfterALatePong(t *testing.T) {
+	o := &Options{KeepAlive: time.Second, PongTimeout: time.Minute}
+	check := func(t *testing.T, c *Conn, p *peer) {
+		p.patience = 5 * time.Minute
+		got := readAsync(t.Context(), c)
+		for range 3 {
+			f, err := p.next()
+			if err != nil || f.Opcode != OpPing {
+				t.Fatalf("got %v, %v, want the Ping of keepalive", f, err)
+			}
+			time.Sleep(1500 * time.Millisecond)
+			p.sends(pong(string(f.payload)))
+			synctest.Wait()
+			begun := time.Now()
+			if f, err = p.next(); err != nil || f.Opcode != OpPing || time.Since(begun) > time.Second {
+				t.Errorf("%v after the Pong: got %v, %v, want a Ping after KeepAlive", time.Since(begun), f, err)
+			}
+			p.sends(pong(string(f.payload)))
+		}
+		p.hangsUp()
+		<-got
+	}
+	bothSidesWith(t, o, check)
+	bothSidesStream(t, o, check)
+}
