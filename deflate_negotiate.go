@@ -309,13 +309,14 @@ func setBits(bits *int, value string) error {
 // that they break as those of permessage-deflate. It ends at visit's first error and returns it, or errExtensionSyntax.
 // It reads each octet once and keeps none: a header costs time and memory in proportion to its length at most.
 func scanExtensions(lines []string, visit func(name string, terms deflateTerms, broken error) error) error {
+	found := len(lines) == 0 // an element, in any line: several are the same as one (RFC 6455 section 11.3.2)
 	for _, line := range lines {
 		s := headerScanner{rest: line}
-		for found := false; ; {
+		for {
 			if s.take(',') { // an empty element of the list (RFC 2616 section 2.1)
 				continue
 			}
-			if s.rest == "" && found {
+			if s.rest == "" {
 				break
 			}
 			name, terms, broken := s.extension()
@@ -327,6 +328,9 @@ func scanExtensions(lines []string, visit func(name string, terms deflateTerms, 
 			}
 			found = true
 		}
+	}
+	if !found {
+		return errExtensionSyntax
 	}
 	return nil
 }
