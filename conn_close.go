@@ -310,6 +310,7 @@ func (c *Conn) awaitClose(cl *closing) {
 		if _, err = c.r.next(); err != nil {
 			break
 		}
+		c.r.forgo()
 		for err == nil {
 			_, err = c.r.read(buf.octets)
 		}
@@ -448,6 +449,7 @@ func (c *Conn) cut(cause error) {
 		cl.failure = cause
 	}
 	c.freeReader()
+	c.freeWriter()
 	c.mu.Unlock()
 	c.closeStream()
 	if cl != nil {

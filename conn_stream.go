@@ -297,6 +297,9 @@ func (m *MessageWriter) writeFragment(p []byte, fin bool) error {
 	err := c.writeFrame(m.ctx, &h, p)
 	if err != nil && !c.isBroken() { // no octet of it is out
 		c.fragmenting = inside
+		if c.deflater != nil {
+			c.deflater.forget() // as in writeMessage: what is queued may still leave before Close
+		}
 	}
 	return err
 }

@@ -99,6 +99,7 @@ func (c *Conn) wait(t *turn, ctx context.Context, over <-chan struct{}) error {
 	if err != nil {
 		t.leave(w)
 		c.freeReader()
+		c.freeWriter()
 	}
 	return err
 }
@@ -115,6 +116,7 @@ func (c *Conn) releaseTurn(t *turn) {
 	c.mu.Lock()
 	t.release()
 	c.freeReader()
+	c.freeWriter()
 	c.mu.Unlock()
 }
 
@@ -165,6 +167,7 @@ func (c *Conn) lock(t *turn, ctx context.Context, may func() error) error {
 	if err := may(); err != nil {
 		t.release()
 		c.freeReader()
+		c.freeWriter()
 		return err
 	}
 	return nil
@@ -207,6 +210,13 @@ func (c *Conn) unlockRead() (closed bool) {
 func (c *Conn) freeReader() {
 	if c.cutOff && !c.reading.held {
 		c.r.release()
+	}
+}
+
+// freeWriter is freeReader for writing.
+func (c *Conn) freeWriter() {
+	if c.cutOff && !c.framing.held && c.deflater != nil {
+		c.deflater.forget()
 	}
 }
 
@@ -349,6 +359,7 @@ func (c *Conn) releaseFrame() {
 	}
 	c.w.resume()
 	c.framing.release()
+	c.freeWriter()
 }
 
 // watch is a registration with a context, kept for as long as reads, or writes,

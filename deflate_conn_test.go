@@ -675,3 +675,102 @@ func TestCompressedMessagesDoNotAllocate(t *testing.T) {
 		_, _ = server.CloseNow(), client.CloseNow()
 	}
 }
+
+// A first fragment that was compressed and given up before its first octet was out is in no window of the peer's, so
+// what was queued behind it and leaves before the Close frame must not refer to it (RFC 7692 section 7.2.1).
+func TestFragmentThatNeverLeftIsForgotten(t *testing.T) {
+	for _, client := range []bool{false, true} {
+		for _, takeover := range []bool{false, true} {
+			t.Run(side(client)+map[bool]string{true: ", takeover"}[takeover], func(t *testing.T) {
+				server, dialed := tcpEnds(t)
+				near, far := server, dialed
+				if client {
+					near, far = dialed, server
+				}
+				o := &Options{Compression: &Compression{ContextTakeover: takeover}, KeepAlive: -1}
+				c := endpointOver(t, near, o, client)
+				msg := sample("text", 2000)
+				filler := Header{Fin: true, Opcode: OpBinary, Length: 60_000, Masked: client}
+				octets := append(AppendHeader(nil, filler), make([]byte, 60_000)...)
+				rest := octets
+				for n := 1; n > 0; {
+					var err error
+					if n, err = c.w.tryWrite(rest); err != nil {
+						t.Fatal(err)
+					}
+					if rest = rest[n:]; len(rest) == 0 {
+						rest = octets
+					}
+				}
+				ctx, cancel := context.WithTimeout(background, 50*time.Millisecond)
+				defer cancel()
+				m, err := c.Writer(ctx, Binary)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := m.Write(msg); !errors.Is(err, context.DeadlineExceeded) {
+					t.Fatalf("Write to a full socket: %v", err)
+				}
+				if err := c.Send(prepared(t, Binary, string(msg))); err != nil {
+					t.Fatal(err)
+				}
+				p := newWirePeer(far, !client)
+				_, _ = near.Write(rest) // the end of the filler
+				go func() { _ = m.Close() }()
+				var frames []wireFrame
+				for f := range p.frames {
+					if f.Rsv1 {
+						frames = append(frames, f)
+					}
+					if f.Opcode == OpClose {
+						p.send(Header{Fin: true, Opcode: OpClose}, f.payload)
+						_ = far.(*net.TCPConn).CloseWrite()
+					}
+				}
+				got, _ := inflateFrames(t, frames, takeover, 15)
+				if len(got) != 1 || got[0] != string(msg) {
+					t.Errorf("got %d messages, want the queued one", len(got))
+				}
+			})
+		}
+	}
+}
+
+// What comes behind our Close frame is discarded: it is not worth the time to inflate it.
+func TestBombBehindOurClose(t *testing.T) {
+	d := newDeflater(&deflateParams{sendBits: 15, level: 1})
+	piece := d.write(nil, make([]byte, 32<<20)) // refers to nothing before it
+	bomb := append(bytes.Repeat(piece, 512), 0)
+	ours, theirs := tcpEnds(t)
+	c := NewServerConn(ours, &Options{Compression: &Compression{}, KeepAlive: -1, CloseTimeout: 2 * time.Second})
+	p := newWirePeer(theirs, true)
+	go func() {
+		for f := range p.frames {
+			if f.Opcode == OpClose {
+				p.send(Header{Fin: true, Opcode: OpBinary, Rsv1: true}, bomb)
+				p.send(Header{Fin: true, Opcode: OpClose}, f.payload)
+				_ = theirs.(*net.TCPConn).CloseWrite()
+			}
+		}
+	}()
+	if err := c.Close(StatusNormalClosure, ""); err != nil {
+		t.Errorf("Close: %v, want nil: the peer has answered at once", err)
+	}
+}
+
+// A connection that is over holds no compressor, as it holds nothing for reading: 0.8 MiB are worth the next one.
+func TestConnThatIsOverHoldsNoCompressor(t *testing.T) {
+	for range 10 {
+		a, b := tcpEnds(t)
+		o := &Options{Compression: &Compression{ContextTakeover: true}, KeepAlive: -1}
+		server, client := NewServerConn(a, o), NewClientConn(b, o)
+		go func() { _, _, _ = client.Read(background) }()
+		if err := server.Write(background, Binary, sample("json", 1000)); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = server.CloseNow(), client.CloseNow()
+		if server.deflater.c != nil {
+			t.Fatal("a connection that is over holds a compressor")
+		}
+	}
+}

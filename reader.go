@@ -250,7 +250,9 @@ func (r *reader) read(p []byte) (int, error) {
 	switch {
 	case len(r.saved) > 0:
 		n := copy(p, r.saved)
-		r.saved = r.saved[n:]
+		if r.saved = r.saved[n:]; len(r.saved) == 0 {
+			r.saved = nil // an empty slice would hold them all the same
+		}
 		return n, nil
 	case r.seq.compressed:
 		return r.readInflated(p)
@@ -393,6 +395,17 @@ func (r *reader) unfeed() {
 	r.fed = 0
 }
 
+// forgo gives up the content of the open message, which is then only read past: what
+// is compressed is worth no time to inflate it. No message can be read after it.
+func (r *reader) forgo() {
+	if !r.seq.compressed {
+		return
+	}
+	r.unfeed()
+	r.inflate.stop()
+	r.seq.compressed, r.seq.opcode = false, OpBinary
+}
+
 // appendMessage appends the rest of the open message to b. If it returns an
 // error, b holds what was taken so far.
 func (r *reader) appendMessage(b []byte) ([]byte, error) {
@@ -490,7 +503,9 @@ type aheadReader struct {
 func (r *aheadReader) Read(p []byte) (int, error) {
 	if len(r.ahead) > 0 {
 		n := copy(p, r.ahead)
-		r.ahead = r.ahead[n:]
+		if r.ahead = r.ahead[n:]; len(r.ahead) == 0 {
+			r.ahead = nil // an empty slice would hold them all the same
+		}
 		return n, nil
 	}
 	return r.stream.Read(p)

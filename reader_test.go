@@ -367,3 +367,20 @@ func TestReaderGrowsWithWhatHasArrived(t *testing.T) {
 		r.release()
 	}
 }
+
+// What was kept for a later read is let go when it has been given: an empty slice would hold all of it.
+func TestReaderLetsGoWhatItHasGiven(t *testing.T) {
+	var r reader
+	r.save(make([]byte, 1000))
+	ahead := &aheadReader{make([]byte, 1000), &script{}}
+	for range 2 {
+		_, err := r.read(make([]byte, 500))
+		_, later := ahead.Read(make([]byte, 500))
+		if err := errors.Join(err, later); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r.saved != nil || ahead.ahead != nil {
+		t.Errorf("still holds %d and %d octets", cap(r.saved), cap(ahead.ahead))
+	}
+}
