@@ -222,6 +222,8 @@ func (c *Conn) closeResult(cl *closing) error {
 	switch {
 	case c.closeRcvd && sendErr == nil:
 		return nil
+	case !cl.own: // it was over before, and the call says why
+		return &closedError{c.cause}
 	case cl.failure != nil:
 		return cl.failure
 	case sendErr != nil:
