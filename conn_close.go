@@ -305,22 +305,25 @@ func (c *Conn) awaitClose(cl *closing) {
 	c.r.src.raw.noWait = false
 	c.r.limit.Store(math.MaxInt64)
 	c.r.frames = math.MaxInt
-	buf := takeBuffer()
-	defer buf.free()
-	var err error
+	_, err := c.r.next()
 	for err == nil {
-		if _, err = c.r.next(); err != nil {
-			break
-		}
-		c.r.forgo()
-		for err == nil {
-			_, err = c.r.read(buf.octets)
-		}
-		if err == io.EOF { // of the message, never of the stream
-			err = nil
+		if err = c.discardMessage(); err == nil {
+			_, err = c.r.next()
 		}
 	}
 	_ = c.readFailed(err)
+}
+
+// discardMessage reads to the end of the open message. The reading turn is taken.
+func (c *Conn) discardMessage() (err error) {
+	c.r.forgo()
+	for err == nil {
+		err = c.r.skip()
+	}
+	if err == io.EOF { // of the message, never of the stream
+		return nil
+	}
+	return err
 }
 
 // endStream ends TCP in such a way that the peer sees our Close frame: closing a

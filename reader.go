@@ -270,6 +270,33 @@ func (r *reader) read(p []byte) (int, error) {
 	return n, nil
 }
 
+// skip reads past octets of the open message as read does, but holds no memory while
+// none come.
+func (r *reader) skip() error {
+	switch {
+	case len(r.saved) > 0:
+		r.saved = nil
+		return nil
+	case r.seq.compressed:
+		buf := takeBuffer()
+		defer buf.free()
+		_, err := r.readInflated(buf.octets)
+		return err
+	}
+	if err := r.frameWithPayload(); err != nil {
+		return err
+	}
+	if r.buffered() == 0 {
+		if err := r.fill(); err != nil {
+			return err
+		}
+	}
+	p := r.buf.slice(r.pos, int(min(r.left, int64(r.buffered()))))
+	r.pos += len(p)
+	r.unmask(p)
+	return r.taken(p)
+}
+
 // frameWithPayload goes on to a frame of the open message of which octets are
 // left, or ends the message with io.EOF.
 func (r *reader) frameWithPayload() error {
