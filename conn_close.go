@@ -190,23 +190,50 @@ func (c *Conn) beginClosing(cause error, code StatusCode, reason string) *closin
 }
 
 // conclude carries a closing through to the end.
+//
+// While a Close frame of our own waits to leave, what comes is read: the peer may be
+// sending, or closing at the same time, and take nothing before that is taken.
 func (c *Conn) conclude(cl *closing) {
-	cl.sendErr = c.sendClose(cl)
-	close(cl.sent)
-	if cl.sendErr == nil && c.takeTurn(&c.reading, cl.cut) {
+	if cl.own {
+		c.answerAtOnce(cl)
+	}
+	if cl.own && (len(cl.frame) > 0 || c.w.holds.Load()) {
+		go c.deliverClose(cl)
+	} else {
+		c.deliverClose(cl)
+	}
+	if c.takeTurn(&c.reading, cl.cut) {
 		if cl.own {
 			c.awaitClose(cl)
 		}
-		c.endStream()
+		if cl.wasSent() {
+			c.endStream()
+		}
 		c.releaseTurn(&c.reading)
 	}
-	end := errClosed
-	if cl.sendErr != nil {
-		end = fmt.Errorf("websocket: close: %w", cl.sendErr)
-	}
-	c.cut(end)
+	<-cl.sent
+	c.cut(errClosed)
 	cl.err = c.closeResult(cl)
 	close(cl.done)
+}
+
+// deliverClose sends our Close frame. Where that fails, nothing is waited for.
+func (c *Conn) deliverClose(cl *closing) {
+	cl.sendErr = c.sendClose(cl)
+	close(cl.sent)
+	if cl.sendErr != nil {
+		c.cut(fmt.Errorf("websocket: close: %w", cl.sendErr))
+	}
+}
+
+// wasSent waits until our Close frame is out, or can't be, and says which.
+func (cl *closing) wasSent() bool {
+	select {
+	case <-cl.sent:
+		return cl.sendErr == nil
+	case <-cl.cut:
+		return false
+	}
 }
 
 // closeResult is what Close returns: nil once both Close frames have passed.
@@ -275,11 +302,11 @@ func (c *Conn) flushQueue() error {
 	return err
 }
 
-// answerAtOnce writes the Close frame where that needs no waiting. Where it got
-// the framing turn, it leaves it to conclude.
+// answerAtOnce writes the Close frame where that needs no waiting, and nothing is
+// queued that goes before it. Where it got the framing turn, it leaves it to conclude.
 func (c *Conn) answerAtOnce(cl *closing) {
 	c.mu.Lock()
-	free := c.w.raw.isRaw() && !c.framing.held && c.broken == nil
+	free := c.w.raw.isRaw() && !c.framing.held && c.broken == nil && !(cl.own && len(c.queue.messages) > 0)
 	if free {
 		c.framing.held, c.closeSent = true, true
 	}
@@ -311,6 +338,7 @@ func (c *Conn) awaitClose(cl *closing) {
 			_, err = c.r.next()
 		}
 	}
+	_ = cl.wasSent() // before the stream is closed for err
 	_ = c.readFailed(err)
 }
 
