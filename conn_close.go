@@ -426,7 +426,7 @@ func (c *Conn) fail(err error, code StatusCode, reason string) error {
 	c.mu.Lock()
 	if c.cause != nil {
 		defer c.mu.Unlock()
-		if cl := c.closing; cl != nil && cl.failure == nil && !c.closeRcvd {
+		if cl := c.closing; cl != nil && cl.failure == nil && !c.closeRcvd && !errors.Is(err, ErrTooBig) { // awaitClose goes on behind that
 			cl.failure = err
 		}
 		return c.errLocked()

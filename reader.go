@@ -196,6 +196,7 @@ func (r *reader) dataFrame(h *Header) error {
 			r.inflate = newInflater(r.deflate)
 		}
 	}
+	r.left, r.key, r.offset = h.Length, h.Key, 0 // also where that is too much: who awaits a Close frame reads past it
 	if r.seq.fragments > r.frames {
 		return errTooManyFragments
 	}
@@ -203,7 +204,6 @@ func (r *reader) dataFrame(h *Header) error {
 	if !r.seq.compressed && h.Length > r.limit.Load()-r.size {
 		return ErrTooBig
 	}
-	r.left, r.key, r.offset = h.Length, h.Key, 0
 	return nil
 }
 
