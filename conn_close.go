@@ -410,13 +410,18 @@ func (c *Conn) readFailed(err error) error {
 	case err == io.ErrUnexpectedEOF:
 		err = fmt.Errorf("websocket: stream ended without a Close frame: %w", err)
 	default:
-		err = fmt.Errorf("websocket: stream ended without a Close frame: %w: %w", io.ErrUnexpectedEOF, err)
+		err = streamEnded(err)
 	}
 	if c.unheard {
 		c.cut(err)
 		return err
 	}
 	return c.end(err)
+}
+
+// streamEnded is what an error of the stream means to those who read.
+func streamEnded(err error) error {
+	return fmt.Errorf("websocket: stream ended without a Close frame: %w: %w", io.ErrUnexpectedEOF, err)
 }
 
 // fail fails the connection (RFC 6455 section 7.1.7) or answers the peer's Close:

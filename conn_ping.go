@@ -338,6 +338,9 @@ func (c *Conn) tick() {
 	default:
 		var err error
 		if next, err = c.probe(now); err != nil {
+			if err != errSilent {
+				err = streamEnded(err)
+			}
 			c.cut(err) // the read that waits gets it
 			return
 		}
