@@ -256,7 +256,7 @@ func (c *Conn) Messages(ctx context.Context) iter.Seq2[Message, error] {
 
 // readPaused is what an error of the reader comes to: nil to go on reading.
 func (c *Conn) readPaused(ctx context.Context, err error) error {
-	waited := errors.Is(err, os.ErrDeadlineExceeded) && c.conn != nil
+	waited := c.isLate(err)
 	if !waited && err != errWouldBlock {
 		return c.readFailed(err)
 	}
@@ -274,6 +274,24 @@ func (c *Conn) readPaused(ctx context.Context, err error) error {
 		return c.readFailed(err)
 	}
 	return nil
+}
+
+// isLate says whether err of a read is that of a deadline of ours. Some net.Conns have
+// errors of their own for that (gVisor's, yamux's); so has a network that has given up,
+// which a deadline that has not passed tells from it.
+func (c *Conn) isLate(err error) bool {
+	var timeout net.Error
+	switch {
+	case c.conn == nil:
+		return false
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return true
+	case c.w.raw.isRaw() || !errors.As(err, &timeout) || !timeout.Timeout():
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.readStopped || c.readDeadline > 0 && c.readDeadline <= monotonic()
 }
 
 // Write sends data as one message in one frame (RFC 6455 section 5.6). It returns

@@ -638,11 +638,14 @@ func (c *Conn) lookForClose() {
 	case c.conn == nil || c.conn.SetReadDeadline(time.Now().Add(lookPause)) != nil:
 		return // reading would wait
 	default:
-		c.readDeadline = 0
+		c.readDeadline = monotonic() + lookPause
 	}
 	_, err := c.r.next()
 	raw.noWait = noWait
-	if err == nil || err == errWouldBlock || errors.Is(err, os.ErrDeadlineExceeded) {
+	if late := c.isLate(err); late || err == nil || err == errWouldBlock {
+		if !raw.isRaw() {
+			c.readDeadline = 0
+		}
 		return
 	}
 	c.unheard = true
