@@ -59,6 +59,7 @@ type closing struct {
 	cut   chan struct{} // closed when the stream is
 	done  chan struct{} // closed when all is over
 
+	tried   bool  // our Close frame is out, or can't be: sent is closed, or is about to be; guarded by Conn.mu
 	failure error // what kept an own closing from its end; nil: nothing; guarded by Conn.mu
 	sendErr error // why our Close frame is not out; constant once sent is closed
 	err     error // the result of Close; constant once done is closed
@@ -191,13 +192,14 @@ func (c *Conn) beginClosing(cause error, code StatusCode, reason string) *closin
 
 // conclude carries a closing through to the end.
 //
-// While a Close frame of our own waits to leave, what comes is read: the peer may be
-// sending, or closing at the same time, and take nothing before that is taken.
+// While our Close frame waits to leave, what comes is read: the peer may be sending,
+// or closing at the same time, and take nothing before that is taken.
 func (c *Conn) conclude(cl *closing) {
 	if cl.own {
 		c.answerAtOnce(cl)
 	}
-	if cl.own && (len(cl.frame) > 0 || c.w.holds.Load()) {
+	waits := (cl.own || c.conn != nil) && (len(cl.frame) > 0 || c.w.holds.Load())
+	if waits {
 		go c.deliverClose(cl)
 	} else {
 		c.deliverClose(cl)
@@ -205,6 +207,8 @@ func (c *Conn) conclude(cl *closing) {
 	if c.takeTurn(&c.reading, cl.cut) {
 		if cl.own {
 			c.awaitClose(cl)
+		} else if waits {
+			c.makeWay(cl)
 		}
 		if cl.wasSent() {
 			c.endStream()
@@ -220,9 +224,27 @@ func (c *Conn) conclude(cl *closing) {
 // deliverClose sends our Close frame. Where that fails, nothing is waited for.
 func (c *Conn) deliverClose(cl *closing) {
 	cl.sendErr = c.sendClose(cl)
+	c.mu.Lock()
+	if cl.tried = true; !cl.own && c.conn != nil {
+		c.stopRead() // makeWay
+	}
+	c.mu.Unlock()
 	close(cl.sent)
 	if cl.sendErr != nil {
 		c.cut(fmt.Errorf("websocket: close: %w", cl.sendErr))
+	}
+}
+
+// makeWay discards what comes until our Close frame is out. The reading turn is taken.
+func (c *Conn) makeWay(cl *closing) {
+	c.mu.Lock()
+	over := cl.tried || c.cutOff
+	if !over {
+		c.clearReadDeadline()
+	}
+	c.mu.Unlock()
+	if !over {
+		c.drain(false)
 	}
 }
 
