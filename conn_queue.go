@@ -20,7 +20,7 @@ import (
 // nothing can be sent any more: later calls report it, and so does Context once
 // somebody reads or has called CloseRead, for what has arrived is still to be read.
 func (c *Conn) Send(p *Prepared) error {
-	if p == nil {
+	if p == nil || len(p.plain) == 0 {
 		return errNilPrepared
 	}
 	c.mu.Lock()

@@ -426,7 +426,7 @@ func (s *Server) Conns() iter.Seq[*Conn] {
 // not so one for which nothing waits, however long the message is. Messages of one
 // goroutine arrive in the order in which it broadcast them. A nil p is sent to nobody.
 func (s *Server) Broadcast(p *Prepared) (slow int) {
-	if p == nil {
+	if p == nil || len(p.plain) == 0 {
 		return 0
 	}
 	for _, c := range s.conns((*session).isPresent) {
