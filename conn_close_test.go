@@ -9,6 +9,8 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -402,5 +404,156 @@ func TestShutdownCutsStreamsThatTakeTheirTimeTogether(t *testing.T) {
 			t.Errorf("Shutdown took %v: %v", time.Since(begun), err)
 		}
 		time.Sleep(2 * time.Hour) // for the streams
+	})
+}
+
+// wantBothClosed has a and b perform the closing handshake at the same time.
+func wantBothClosed(t *testing.T, a, b *Conn) {
+	t.Helper()
+	begun := time.Now()
+	result := make(chan error, 1)
+	go func() { result <- b.Close(StatusNormalClosure, "") }()
+	if err := errors.Join(a.Close(StatusNormalClosure, ""), <-result); err != nil || time.Since(begun) > 2*time.Second {
+		t.Errorf("after %v: %v", time.Since(begun), err)
+	}
+}
+
+// Neither side takes the other's Close frame before its own is out, unless it reads meanwhile.
+func TestBothSidesMayCloseAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		wantBothClosed(t, NewServerConn(near, nil), NewClientConn(far, nil))
+	})
+	near, far := tcpPair(t)
+	for _, conn := range []*net.TCPConn{near.(*net.TCPConn), far.(*net.TCPConn)} {
+		if err := errors.Join(conn.SetReadBuffer(64<<10), conn.SetWriteBuffer(64<<10)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a, b := NewServerConn(near, nil), NewClientConn(far, nil)
+	p := prepared(t, Binary, strings.Repeat("x", 1_000_000)) // more than the sockets take
+	if err := errors.Join(a.Send(p), b.Send(p)); err != nil {
+		t.Fatal(err)
+	}
+	wantBothClosed(t, a, b)
+}
+
+// A peer that is inside a Write, and reads nothing before that is out, gets our Close frame all the same.
+func TestPeerInsideAWriteGetsTheCloseFrame(t *testing.T) {
+	write := func(c *Conn, result chan<- error) {
+		if err := c.Write(context.Background(), Binary, make([]byte, 100_000)); err != nil {
+			result <- err
+			return
+		}
+		_, _, err := c.Read(context.Background())
+		result <- err
+	}
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		a, b := NewServerConn(near, quiet()), NewClientConn(far, quiet())
+		result := make(chan error, 1)
+		go write(b, result)
+		synctest.Wait()
+		begun := time.Now()
+		if err := a.Close(StatusGoingAway, ""); err != nil || time.Since(begun) > time.Second {
+			t.Errorf("Close after %v: %v", time.Since(begun), err)
+		}
+		if err := <-result; CloseStatus(err) != StatusGoingAway {
+			t.Errorf("the peer got %v, want 1001", err)
+		}
+		time.Sleep(time.Minute)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		a, b := NewServerConn(near, &Options{ReadLimit: 1000, KeepAlive: -1}), NewClientConn(far, quiet())
+		result := make(chan error, 1)
+		go write(b, result)
+		begun := time.Now()
+		if _, _, err := a.Read(t.Context()); !errors.Is(err, ErrTooBig) {
+			t.Errorf("Read: %v", err)
+		}
+		if err := <-result; CloseStatus(err) != StatusMessageTooBig || time.Since(begun) > time.Second {
+			t.Errorf("the peer got %v after %v, want 1009", err, time.Since(begun))
+		}
+		time.Sleep(time.Minute)
+	})
+}
+
+func TestCloseOfAFailedConnectionNamesTheCause(t *testing.T) {
+	bothSides(t, func(t *testing.T, c *Conn, p *peer) {
+		p.sends(text("x").rsv(2))
+		_, _, err := c.Read(t.Context())
+		var broken *ProtocolError
+		if !errors.As(err, &broken) {
+			t.Fatal(err)
+		}
+		if err = c.Close(StatusNormalClosure, ""); !errors.Is(err, broken) || !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Close: %v, want net.ErrClosed and the cause", err)
+		}
+	})
+}
+
+// Nothing is held for a peer that sends nothing: while its Close frame is awaited,
+// and while the rest of a message is, which nobody wants.
+func TestWaitingForWhatIsDiscardedHoldsNoBuffer(t *testing.T) {
+	const conns = 100
+	for name, wait := range map[string]func(c *Conn, p *peer){
+		"Close": func(c *Conn, p *peer) {
+			go func() { _ = c.Close(StatusGoingAway, "") }()
+			p.want("the Close frame", closeFrame(StatusGoingAway, ""))
+		},
+		"Discard": func(c *Conn, p *peer) {
+			p.sends(text("a").more())
+			_, m, err := c.Reader(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			go func() { _ = m.Discard() }()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var before, after runtime.MemStats
+			var all []*Conn
+			var peers []*peer
+			for range conns {
+				near, far := tcpPair(t)
+				c := NewServerConn(near, &Options{KeepAlive: -1, CloseTimeout: time.Minute})
+				defer c.CloseNow()
+				all, peers = append(all, c), append(peers, newPeer(t, far, true))
+			}
+			runtime.GC() // pools give up what they hold in the second
+			runtime.GC()
+			runtime.ReadMemStats(&before)
+			for i, c := range all {
+				wait(c, peers[i])
+			}
+			time.Sleep(100 * time.Millisecond) // for all to wait
+			runtime.GC()
+			runtime.GC()
+			runtime.ReadMemStats(&after)
+			if held := (int64(after.HeapAlloc) - int64(before.HeapAlloc)) / conns; held > 20<<10 {
+				t.Errorf("%d octets are held for each connection", held)
+			}
+		})
+	}
+}
+
+// Messages behind our Close are discarded whatever their size, also where a read of
+// before finds them.
+func TestMessageThatIsTooBigBehindClose(t *testing.T) {
+	bothSidesStream(t, &Options{KeepAlive: -1, ReadLimit: 5}, func(t *testing.T, c *Conn, p *peer) {
+		read := readAsync(t.Context(), c)
+		synctest.Wait()
+		closed := make(chan error, 1)
+		go func() { closed <- c.Close(StatusNormalClosure, "") }()
+		p.want("the Close frame", closeFrame(StatusNormalClosure, ""))
+		p.sends(binaryOf("0123456789"), closeFrame(StatusNormalClosure, ""))
+		p.hangsUp()
+		if err := <-closed; err != nil {
+			t.Errorf("Close: %v", err)
+		}
+		if err := (<-read).err; !errors.Is(err, net.ErrClosed) || errors.Is(err, ErrTooBig) {
+			t.Errorf("Read: %v, want net.ErrClosed", err)
+		}
 	})
 }

@@ -7,7 +7,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -271,4 +273,66 @@ func TestNextPingIsDueAfterALatePong(t *testing.T) {
 	}
 	bothSidesWith(t, o, check)
 	bothSidesStream(t, o, check)
+}
+
+// brokenStream is a stream of which every Write fails.
+type brokenStream struct{ io.ReadWriteCloser }
+
+func (brokenStream) Write([]byte) (int, error) { return 0, errors.New("boom") }
+
+// Keepalive ends a read on a stream that can't be written any more.
+func TestReadOnAStreamThatCannotBeWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		defer far.Close()
+		c := NewServerConn(brokenStream{near}, nil)
+		defer c.CloseNow()
+		got := readAsync(t.Context(), c)
+		if err := c.Write(t.Context(), Text, nil); err == nil {
+			t.Error("Write has no error")
+		}
+		if err := (<-got).err; !errors.Is(err, io.ErrUnexpectedEOF) || !strings.Contains(err.Error(), "boom") {
+			t.Errorf("Read: %v, want that the stream has ended, and why", err)
+		}
+	})
+}
+
+// ownTimeouts is a net.Conn whose deadlines have an error of their own, as those of
+// some networks and multiplexers in user space have.
+type ownTimeouts struct{ net.Conn }
+
+type ownTimeout struct{}
+
+func (ownTimeout) Error() string   { return "i/o timeout" }
+func (ownTimeout) Timeout() bool   { return true }
+func (ownTimeout) Temporary() bool { return true }
+
+func (c ownTimeouts) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = &net.OpError{Op: "read", Err: ownTimeout{}}
+	}
+	return n, err
+}
+
+func TestDeadlinesWithAnErrorOfTheirOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		p := newPeer(t, far, true)
+		p.bubble, p.patience = true, time.Minute
+		c := endpointOver(t, ownTimeouts{near}, nil, false)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, _, err := c.Read(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Read whose context ended: %v", err)
+		}
+		got := readAsync(t.Context(), c)
+		if f, err := p.next(); err != nil || f.Opcode != OpPing {
+			t.Fatalf("got %v, %v, want the Ping of keepalive", f, err)
+		}
+		p.sends(text("hello"))
+		if r := <-got; string(r.data) != "hello" {
+			t.Errorf("Read: %q, %v", r.data, r.err)
+		}
+	})
 }

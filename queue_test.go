@@ -814,3 +814,16 @@ func TestBroadcastOfALongMessageDropsNobodyWhoKeepsUp(t *testing.T) {
 		}
 	}
 }
+
+// A Prepared that Prepare has not made holds no message.
+func TestZeroPreparedIsRefused(t *testing.T) {
+	bothSides(t, func(t *testing.T, c *Conn, p *peer) {
+		if err := c.Send(new(Prepared)); err != errNilPrepared {
+			t.Errorf("Send: %v", err)
+		}
+		if slow := new(Server).Broadcast(new(Prepared)); slow != 0 {
+			t.Errorf("%d are slow", slow)
+		}
+		p.wantIdle("nothing was sent")
+	})
+}

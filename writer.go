@@ -221,6 +221,9 @@ func (w *writer) buffers(v *net.Buffers) (n int64, err error) {
 		}
 		some, err := w.putBuffers(v)
 		n += some
+		if some == 0 && err == nil && len(*v) > 0 {
+			err = io.ErrShortWrite // against io.Writer's contract; asking again would not end
+		}
 		if again := w.wrote(some, err); !again && (err != nil || len(*v) == 0) {
 			return n, err
 		}
@@ -264,6 +267,9 @@ func (w *writer) write(p []byte) (n int64, err error) {
 		}
 		some, err := w.put(p)
 		n += int64(some)
+		if some == 0 && err == nil && len(p) > 0 {
+			err = io.ErrShortWrite // as in buffers
+		}
 		p = p[some:]
 		if again := w.wrote(int64(some), err); !again && (err != nil || len(p) == 0) {
 			return n, err

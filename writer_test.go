@@ -5,10 +5,12 @@ package websocket
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"testing"
 	"time"
 )
@@ -178,5 +180,21 @@ func TestFramesHeldBackLeaveInOrder(t *testing.T) {
 		if len(rest) > 0 {
 			t.Errorf("%s: %d octets more than were written", side(client), len(rest))
 		}
+	}
+}
+
+// takesNothing is a Writer that has no error for what it does not write.
+type takesNothing struct{ net.Conn }
+
+func (takesNothing) Write([]byte) (int, error) { return 0, nil }
+
+func TestWriterThatTakesNothingIsNotAskedForEver(t *testing.T) {
+	for _, size := range []int{1, 1_000_000} {
+		near, _ := net.Pipe()
+		c := NewServerConn(takesNothing{near}, quiet())
+		if err := c.Write(context.Background(), Binary, make([]byte, size)); !errors.Is(err, io.ErrShortWrite) {
+			t.Errorf("%d octets: %v", size, err)
+		}
+		_ = c.CloseNow()
 	}
 }
