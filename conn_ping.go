@@ -13,7 +13,7 @@ import (
 
 const (
 	// owedLimit is how many octets of control frames may wait for a peer that
-	// takes nothing. It is more than one read can ask for.
+	// takes nothing, or for a frame that is being written.
 	owedLimit = 16 << 10
 	// lookPause is how long a stream is waited for that can't be asked whether
 	// octets are there.

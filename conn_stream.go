@@ -69,6 +69,11 @@ func (m *MessageReader) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
+	return m.take(p)
+}
+
+// take is Read, and for a nil p reads past some octets.
+func (m *MessageReader) take(p []byte) (int, error) {
 	c := m.c
 	ctx, ended := m.state()
 	if ended {
@@ -91,14 +96,20 @@ func (m *MessageReader) state() (ctx context.Context, ended bool) {
 	return m.ctx, m.ended
 }
 
-// read is Read with the reading turn taken.
+// read is take with the reading turn taken.
 func (m *MessageReader) read(ctx context.Context, p []byte) (int, error) {
 	c := m.c
 	for {
 		if c.openReader != m {
 			return 0, m.lost()
 		}
-		n, err := c.r.read(p)
+		var n int
+		var err error
+		if p != nil {
+			n, err = c.r.read(p)
+		} else {
+			err = c.r.skip()
+		}
 		switch {
 		case err == nil:
 			m.delivered = true
@@ -127,10 +138,8 @@ func (m *MessageReader) lost() error {
 // Discard reads the rest of the message and forgets it, so that the next one can
 // be read. After the end of the message it does nothing.
 func (m *MessageReader) Discard() error {
-	buf := takeBuffer()
-	defer buf.free()
 	for {
-		if _, err := m.Read(buf.octets); err == io.EOF {
+		if _, err := m.take(nil); err == io.EOF {
 			return nil
 		} else if err != nil {
 			return err
