@@ -277,8 +277,8 @@ func (c *Conn) readPaused(ctx context.Context, err error) error {
 }
 
 // isLate says whether err of a read is that of a deadline of ours. Some net.Conns have
-// errors of their own for that (gVisor's, yamux's); so has a network that has given up,
-// which a deadline that has not passed tells from it.
+// an error of their own for that; so has a network that has given up, and then no
+// deadline has passed.
 func (c *Conn) isLate(err error) bool {
 	var timeout net.Error
 	switch {

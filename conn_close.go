@@ -210,7 +210,7 @@ func (c *Conn) conclude(cl *closing) {
 		} else if waits {
 			c.makeWay(cl)
 		}
-		if cl.wasSent() {
+		if cl.awaitSent() {
 			c.endStream()
 		}
 		c.releaseTurn(&c.reading)
@@ -248,8 +248,8 @@ func (c *Conn) makeWay(cl *closing) {
 	}
 }
 
-// wasSent waits until our Close frame is out, or can't be, and says which.
-func (cl *closing) wasSent() bool {
+// awaitSent waits until our Close frame is out, or can't be, and says which.
+func (cl *closing) awaitSent() bool {
 	select {
 	case <-cl.sent:
 		return cl.sendErr == nil
@@ -343,7 +343,7 @@ func (c *Conn) answerAtOnce(cl *closing) {
 // Messages are discarded, whatever their size.
 func (c *Conn) awaitClose(cl *closing) {
 	c.mu.Lock()
-	over := c.closeRcvd || cl.failure != nil
+	over := c.closeRcvd || cl.failure != nil || c.cutOff
 	if !over {
 		c.clearReadDeadline()
 	}
@@ -360,7 +360,7 @@ func (c *Conn) awaitClose(cl *closing) {
 			_, err = c.r.next()
 		}
 	}
-	_ = cl.wasSent() // before the stream is closed for err
+	_ = cl.awaitSent() // before the stream is closed for err
 	_ = c.readFailed(err)
 }
 
