@@ -740,7 +740,11 @@ func TestFragmentThatNeverLeftIsForgotten(t *testing.T) {
 func TestBombBehindOurClose(t *testing.T) {
 	d := newDeflater(&deflateParams{sendBits: 15, level: 1})
 	piece := d.write(nil, make([]byte, 32<<20)) // refers to nothing before it
-	bomb := append(bytes.Repeat(piece, 512), 0)
+	pieces := 512 // seconds to inflate, and not long to send
+	if raceEnabled {
+		pieces = 64
+	}
+	bomb := append(bytes.Repeat(piece, pieces), 0)
 	ours, theirs := tcpEnds(t)
 	c := NewServerConn(ours, &Options{Compression: &Compression{}, KeepAlive: -1, CloseTimeout: 2 * time.Second})
 	p := newWirePeer(theirs, true)
