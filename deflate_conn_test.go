@@ -740,7 +740,7 @@ func TestFragmentThatNeverLeftIsForgotten(t *testing.T) {
 func TestBombBehindOurClose(t *testing.T) {
 	d := newDeflater(&deflateParams{sendBits: 15, level: 1})
 	piece := d.write(nil, make([]byte, 32<<20)) // refers to nothing before it
-	pieces := 512 // seconds to inflate, and not long to send
+	pieces := 512                               // seconds to inflate, and not long to send
 	if raceEnabled {
 		pieces = 64
 	}
