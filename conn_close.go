@@ -407,7 +407,7 @@ func (c *Conn) drain(untilPause bool) {
 		if untilPause && (c.conn == nil || c.conn.SetReadDeadline(time.Now().Add(drainPause)) != nil) {
 			return
 		}
-		buf, some, err := c.r.src.fill(0)
+		buf, some, err := c.r.src.fill(0, 0)
 		if err != nil {
 			return
 		}

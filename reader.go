@@ -147,7 +147,7 @@ func (r *reader) fill() error {
 		r.buf.free()
 		r.buf, r.pos, r.end = nil, 0, 0
 	}
-	buf, n, err := r.src.fill(r.cutLen)
+	buf, n, err := r.src.fill(r.cutLen, r.most())
 	if err != nil {
 		return err
 	}
@@ -156,12 +156,27 @@ func (r *reader) fill() error {
 	return nil
 }
 
+// most is where the next buffer is to end, 0 where one of the usual length does. Behind
+// a read that was filled to the brim, a long one ends where a message like the last
+// would: then all that are in it are there whole.
+func (r *reader) most() int {
+	if !r.src.raw.isFull() {
+		return 0
+	}
+	var header [maxHeader]byte
+	frame := int64(len(r.ahead.append(header[:0]))) + r.ahead.Length
+	if frame > longBufferSize {
+		return 0
+	}
+	return longBufferSize - (longBufferSize-int(r.left))%int(frame)
+}
+
 // await waits for octets where none are there and no message is open: of one that
 // is, nothing more may be to come.
 func (r *reader) await() (err error) {
 	if r.buf == nil && r.cutLen == 0 && !r.seq.isOpen() {
 		r.src.yield()
-		r.buf, r.end, err = r.src.fill(0)
+		r.buf, r.end, err = r.src.fill(0, r.most())
 	}
 	return err
 }

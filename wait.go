@@ -24,6 +24,9 @@ const (
 	// are some: as many as pipelined messages may make of one system call, and so
 	// many that a message of 64 KiB and its header are in it as a whole.
 	bufferSize = 72 << 10
+	// longBufferSize is the same where the last read was filled to the brim, so that
+	// more is waiting: each read makes TCP acknowledge, and that costs much.
+	longBufferSize = 264 << 10
 	// streamBufferSize is the same where the buffer is held while nothing is
 	// there: below that, pipelined messages suffer.
 	streamBufferSize = 16 << 10
@@ -34,6 +37,7 @@ type buffer struct{ octets []byte }
 
 var (
 	bufferPool       = sync.Pool{New: func() any { return &buffer{make([]byte, bufferSize)} }}
+	longBufferPool   = sync.Pool{New: func() any { return &buffer{make([]byte, longBufferSize)} }}
 	streamBufferPool = sync.Pool{New: func() any { return &buffer{make([]byte, streamBufferSize)} }}
 )
 
@@ -45,6 +49,8 @@ func (b *buffer) free() {
 	case b == nil:
 	case len(b.octets) == bufferSize:
 		bufferPool.Put(b)
+	case len(b.octets) == longBufferSize:
+		longBufferPool.Put(b)
 	default:
 		streamBufferPool.Put(b)
 	}
@@ -79,12 +85,12 @@ func (s *source) init(stream io.Reader) {
 }
 
 // fill waits for octets and reads them to a buffer of the pool, behind keep
-// octets that are left free. Where err is not nil, n is 0 and there is no
-// buffer. The end of the stream is io.ErrUnexpectedEOF: it is never the end of a
-// message, and only that is io.EOF.
-func (s *source) fill(keep int) (buf *buffer, n int, err error) {
+// octets that are left free. most, if it is not 0, is where a long buffer is to end.
+// Where err is not nil, n is 0 and there is no buffer. The end of the stream is
+// io.ErrUnexpectedEOF: it is never the end of a message, and only that is io.EOF.
+func (s *source) fill(keep, most int) (buf *buffer, n int, err error) {
 	if s.raw.isRaw() {
-		buf, n, err = s.raw.fill(keep)
+		buf, n, err = s.raw.fill(keep, most)
 	} else {
 		buf = streamBufferPool.Get().(*buffer)
 		n, err = s.readStream(buf.octets[keep:])

@@ -1,6 +1,7 @@
 package websocket
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -55,5 +56,91 @@ func TestEndOfStreamIsNotTheEndOfAMessage(t *testing.T) {
 			}
 			_ = c.CloseNow()
 		}
+	}
+}
+
+// rawPair is a reader that reads from a file descriptor, and what writes to it.
+func rawPair(t *testing.T) (*reader, net.Conn) {
+	ours, peer := tcpPair(t)
+	r := newReader(nil, new(heard))
+	if r.init(ours, nil); !r.src.raw.isRaw() {
+		t.Skip("no file descriptor is read on this system")
+	}
+	return r, peer
+}
+
+func TestLongBufferIsHeldOnlyForMuch(t *testing.T) {
+	for _, row := range []struct{ octets, length int }{{1, bufferSize}, {bufferSize - 3, bufferSize}, {bufferSize, longBufferSize}, {100_000, longBufferSize}} {
+		r, peer := rawPair(t)
+		s := &r.src
+		sent := bytes.Repeat([]byte("0123456789"), row.octets)[:row.octets]
+		if _, err := peer.Write(sent); err != nil {
+			t.Fatal(err)
+		}
+		var got []byte
+		for len(got) < len(sent) { // what is sent may come in pieces
+			buf, n, err := s.fill(3, 3+len(sent)-len(got))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n == len(sent) && len(buf.octets) != row.length {
+				t.Errorf("%d octets are held in a buffer of %d, want %d", n, len(buf.octets), row.length)
+			}
+			if n == len(sent) != s.raw.isFull() && len(got) == 0 {
+				t.Errorf("%d octets of %d have come: isFull says %t", n, len(sent), s.raw.isFull())
+			}
+			got = append(got, buf.octets[3:3+n]...)
+			buf.free()
+		}
+		if !bytes.Equal(got, sent) {
+			t.Errorf("%d octets did not come as they were sent", len(sent))
+		}
+	}
+}
+
+// Where more waits than a buffer takes, the next is a long one that ends with a
+// message; whatever their lengths, all messages are what was sent.
+func TestLongReadsEndWithAMessage(t *testing.T) {
+	for _, lengths := range [][]int{{64 << 10}, {4 << 10}, {125}, {0}, {100_000}, {1 << 20}, {0, 70_000, 125, 4096, 126, 65_535, 200_000}} {
+		r, peer := rawPair(t)
+		var octets []byte
+		var want []int
+		for len(octets) < 3_000_000 && len(want) < 200_000 {
+			n := lengths[len(want)%len(lengths)]
+			octets = AppendHeader(octets, Header{Fin: true, Opcode: OpBinary, Masked: true, Key: [4]byte{1, 2, 3, 4}, Length: int64(n)})
+			for i := range n {
+				octets = append(octets, byte(len(want)+i)^byte(1+i%4))
+			}
+			want = append(want, n)
+		}
+		go func() { _, _ = peer.Write(octets) }()
+		time.Sleep(20 * time.Millisecond) // for enough of it to wait
+		long, whole := 0, 0
+		for k, n := range want {
+			if _, err := r.next(); err != nil {
+				t.Fatal(err)
+			}
+			p, ok, err := r.view()
+			if !ok && err == nil {
+				p, err = r.appendMessage(nil)
+			}
+			if err != nil || len(p) != n {
+				t.Fatalf("message %d of lengths %d: %d octets, %v", k, lengths, len(p), err)
+			}
+			for i, b := range p {
+				if b != byte(k+i) {
+					t.Fatalf("message %d of lengths %d: octet %d is %d", k, lengths, i, b)
+				}
+			}
+			if r.buf != nil && len(r.buf.octets) == longBufferSize {
+				if long++; r.pos == r.end {
+					whole++
+				}
+			}
+		}
+		if fits := lengths[0] < longBufferSize; fits != (long > 0) || fits && len(lengths) == 1 && whole == 0 {
+			t.Errorf("lengths %d: %d messages were in a long buffer, %d ended with it", lengths, long, whole)
+		}
+		r.release()
 	}
 }

@@ -36,11 +36,13 @@ type rawReader struct {
 	noWait bool               // answer errWouldBlock instead of waiting
 	toEnd  bool               // where noWait is set: read to the end of the stream, past short reads
 	dry    bool               // the last read was short: nothing was left
+	full   bool               // the last read took all that there was room for: more may be left
 
 	// What poll is to do and has done.
 	into []byte  // where to read to; nil: to a buffer of the pool
 	buf  *buffer // the buffer that was taken
 	keep int     // octets at the start of buf to leave free
+	most int     // where a long buf is to end; 0: take one of the usual length
 	n    int
 	err  error
 }
@@ -54,12 +56,19 @@ func (r *rawReader) init(stream any) {
 // isRaw says whether there is a file descriptor to read from.
 func (r *rawReader) isRaw() bool { return r.raw != nil }
 
-// fill reads to a buffer of the pool, behind keep octets that are left free.
-// Where err is not nil, n is 0 and there is no buffer.
-func (r *rawReader) fill(keep int) (buf *buffer, n int, err error) {
-	r.into, r.keep = nil, keep
+// fill reads to a buffer of the pool, behind keep octets that are left free: to a
+// long one, and there no further than to most, where that is not 0. Where err is not
+// nil, n is 0 and there is no buffer.
+func (r *rawReader) fill(keep, most int) (buf *buffer, n int, err error) {
+	r.into, r.keep, r.most = nil, keep, most
 	n, err = r.run()
 	buf, r.buf = r.buf, nil
+	if buf != nil && len(buf.octets) > bufferSize && keep+n <= bufferSize { // a long one is not held for that
+		long := buf
+		buf = takeBuffer()
+		copy(buf.octets[keep:], long.octets[keep:keep+n])
+		long.free()
+	}
 	return buf, n, err
 }
 
@@ -70,6 +79,9 @@ func (r *rawReader) read(p []byte) (n int, err error) {
 	r.into = nil
 	return n, err
 }
+
+// isFull says whether the last read has taken all that there was room for.
+func (r *rawReader) isFull() bool { return r.full }
 
 // isDry says whether the last read has taken all that was there.
 func (r *rawReader) isDry() bool { return r.dry }
@@ -92,15 +104,22 @@ func (r *rawReader) run() (int, error) {
 // read and the caller is to wait.
 func (r *rawReader) pollOnce(fd uintptr) bool {
 	p := r.into
-	if p == nil {
+	switch {
+	case p != nil:
+	case r.most > 0:
+		r.buf = longBufferPool.Get().(*buffer)
+		p = r.buf.octets[r.keep:r.most]
+	default:
 		r.buf = takeBuffer()
 		p = r.buf.octets[r.keep:]
 	}
 	r.n, r.err = readFD(int(fd), p)
 	if r.n > 0 {
-		r.dry = r.n < len(p) && !r.toEnd
+		r.full = r.n == len(p)
+		r.dry = !r.full && !r.toEnd
 		return true
 	}
+	r.full, r.most = false, 0
 	if r.buf != nil {
 		r.buf.free()
 		r.buf = nil
