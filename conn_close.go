@@ -534,7 +534,7 @@ func (c *Conn) closeStream() {
 	closed := make(chan struct{})
 	go func() {
 		defer close(closed)
-		if t, ok := c.rwc.(interface{ NetConn() net.Conn }); ok {
+		if t, ok := c.rwc.(interface{ NetConn() net.Conn }); ok && t.NetConn() != nil {
 			_ = t.NetConn().Close()
 		}
 		_ = c.rwc.Close()

@@ -133,10 +133,13 @@ func (s *Server) options(r *http.Request) (*Options, *HandshakeError) {
 		return o, nil
 	}
 	var refusal *HandshakeError
-	if errors.As(err, &refusal) {
-		return nil, refusal
+	switch {
+	case !errors.As(err, &refusal):
+		refusal = &HandshakeError{Status: http.StatusForbidden, Rule: err.Error()}
+	case refusal == nil: // a nil pointer in an error is an error all the same
+		refusal = &HandshakeError{Status: http.StatusForbidden, Rule: "refused"}
 	}
-	return nil, &HandshakeError{Status: http.StatusForbidden, Rule: err.Error()}
+	return nil, refusal
 }
 
 // copy is a copy that shares nothing that can be changed, and whose Header can be

@@ -502,6 +502,7 @@ func TestConfigure(t *testing.T) {
 			{&HandshakeError{Status: 401, Rule: "who are you?"}, 401},
 			{fmt.Errorf("x: %w", &HandshakeError{Status: 429}), 429},
 			{&HandshakeError{Status: 200}, 403},
+			{(*HandshakeError)(nil), 403},
 		} {
 			deny = row.err
 			_, _, resp := v.ask(handshake)
