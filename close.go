@@ -93,7 +93,7 @@ func violation(code StatusCode, section, rule string) *ProtocolError {
 // received, 1005 where it had none. It returns -1 for any other error and nil.
 func CloseStatus(err error) StatusCode {
 	var closed *CloseError
-	if errors.As(err, &closed) {
+	if errors.As(err, &closed) && closed != nil {
 		return closed.Code
 	}
 	return -1

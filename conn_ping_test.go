@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"os"
 	"strings"
@@ -334,5 +335,29 @@ func TestDeadlinesWithAnErrorOfTheirOwn(t *testing.T) {
 		if r := <-got; string(r.data) != "hello" {
 			t.Errorf("Read: %q, %v", r.data, r.err)
 		}
+	})
+}
+
+// Durations near the end of what one can hold are for ever.
+func TestHugeDurationsAreForEver(t *testing.T) {
+	o := &Options{WriteTimeout: math.MaxInt64, CloseTimeout: math.MaxInt64, PongTimeout: math.MaxInt64, KeepAlive: 10 * time.Millisecond}
+	bothSidesTCP(t, o, func(t *testing.T, c *Conn, p *peer) {
+		if err := c.Write(t.Context(), Text, []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		p.want("the message", text("x"))
+		got := readAsync(t.Context(), c)
+		if f, err := p.next(); err != nil || f.Opcode != OpPing {
+			t.Fatalf("got %v, %v, want the Ping of keepalive", f, err)
+		}
+		time.Sleep(50 * time.Millisecond) // several looks at a Ping that is not answered
+		p.sends(text("late"))
+		if r := <-got; string(r.data) != "late" {
+			t.Errorf("Read: %q, %v", r.data, r.err)
+		}
+	})
+	bothSidesTCP(t, &Options{KeepAlive: math.MaxInt64}, func(t *testing.T, c *Conn, p *peer) {
+		_ = readAsync(t.Context(), c)
+		p.wantIdle("no Ping")
 	})
 }

@@ -79,7 +79,7 @@ func Dial(ctx context.Context, rawURL string, opts *Options) (*Conn, *http.Respo
 // dialError is err in the caller's words.
 func dialError(ctx context.Context, rawURL string, err error) error {
 	var refusal *HandshakeError
-	if errors.As(err, &refusal) {
+	if errors.As(err, &refusal) && refusal != nil {
 		return refusal
 	}
 	var inner *url.Error // says what http.Client did, of which the caller knows nothing
@@ -272,10 +272,11 @@ func (d *dialing) client() (*http.Client, time.Duration) {
 // redirect prepares the next request of a dial that was redirected, and asks the caller's check.
 func (d *dialing) redirect(check func(*http.Request, []*http.Request) error, req *http.Request, via []*http.Request) error {
 	asHTTP(req.URL)
-	if via[0].URL.Scheme == "https" && req.URL.Scheme != "https" {
+	if via[len(via)-1].URL.Scheme == "https" && req.URL.Scheme != "https" {
 		return &HandshakeError{req.Response.StatusCode, "4.1", "redirect from wss to " + req.URL.Redacted()}
 	}
 	d.key, d.host = newKey(), req.URL.Host
+	d.conn.Store(nil) // the RoundTripper may not name the next one
 	req.Header["Sec-Websocket-Key"] = []string{d.key}
 	if check != nil {
 		return check(req, via)
@@ -338,7 +339,7 @@ func (d *dialing) takeOver(ctx context.Context, resp *http.Response, cfg *config
 	if conn.SetReadDeadline(time.Unix(1, 0)) != nil {
 		return takeBody(resp, cfg)
 	}
-	stop := context.AfterFunc(ctx, func() { _ = conn.Close() }) // for a connection whose deadlines do nothing
+	stop := context.AfterFunc(ctx, func() { _, _ = conn.Close(), resp.Body.Close() }) // for a connection whose deadlines do nothing, or that is not the Body's
 	defer stop()
 	ahead, err := readAhead(resp.Body)
 	if err != nil {

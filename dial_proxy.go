@@ -97,6 +97,10 @@ func (t tunnelling) dial(ctx context.Context, proxy *url.URL) (net.Conn, error) 
 		return t.transport.DialTLSContext(ctx, "tcp", addr)
 	}
 	dial := t.transport.DialContext
+	//lint:ignore SA1019 http.Transport still uses it
+	if old := t.transport.Dial; dial == nil && old != nil {
+		dial = func(_ context.Context, network, addr string) (net.Conn, error) { return old(network, addr) }
+	}
 	if dial == nil {
 		dial = new(net.Dialer).DialContext
 	}

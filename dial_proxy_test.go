@@ -313,3 +313,19 @@ func TestTunnelIsNotWrapped(t *testing.T) {
 		t.Errorf("got %v and %v, want 101 through the tunnel", resp, err)
 	}
 }
+
+func TestDeprecatedDialOfTransportIsUsedForProxy(t *testing.T) {
+	proxy, _ := connectProxy(t, httptest.NewServer)
+	target := httptest.NewServer(echoOnce(nil))
+	defer target.Close()
+	pu, _ := url.Parse("http://proxy.invalid:3128")
+	//lint:ignore SA1019 http.Transport still uses it
+	tr := &http.Transport{Proxy: http.ProxyURL(pu), Dial: func(n, a string) (net.Conn, error) {
+		return net.Dial("tcp", strings.TrimPrefix(proxy.URL, "http://"))
+	}}
+	c, _, err := Dial(dialContext(t), wsURL(target), &Options{HTTPClient: &http.Client{Transport: tr}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.CloseNow()
+}

@@ -911,3 +911,77 @@ func TestCertificateIsChecked(t *testing.T) {
 		t.Errorf("another host: got %v, want a *tls.CertificateVerificationError", err)
 	}
 }
+
+func TestRedirectFromWSSInTheMiddle(t *testing.T) {
+	plain := httptest.NewServer(echoOnce(nil))
+	defer plain.Close()
+	secure := httptest.NewTLSServer(http.RedirectHandler(wsURL(plain), http.StatusFound))
+	defer secure.Close()
+	first := httptest.NewServer(http.RedirectHandler(wsURL(secure), http.StatusFound))
+	defer first.Close()
+	c, _, err := Dial(dialContext(t), wsURL(first), &Options{HTTPClient: secure.Client()})
+	if err == nil {
+		c.CloseNow()
+		t.Error("followed a redirect from wss to ws")
+	}
+}
+
+// switching is a 101 whose Body is the connection.
+func switching(r *http.Request, body io.ReadWriteCloser) *http.Response {
+	h := http.Header{"Upgrade": {"websocket"}, "Connection": {"Upgrade"}, "Sec-Websocket-Accept": {AcceptKey(r.Header.Get("Sec-WebSocket-Key"))}}
+	return &http.Response{StatusCode: 101, ProtoMajor: 1, ProtoMinor: 1, Header: h, Body: body, Request: r}
+}
+
+// A RoundTripper that names no connection has not used the one of an earlier hop.
+func TestConnectionOfAnEarlierHop(t *testing.T) {
+	first := httptest.NewServer(http.RedirectHandler("http://other.invalid/", http.StatusFound))
+	defer first.Close()
+	near, far := net.Pipe()
+	defer far.Close()
+	rt := roundTripper(func(r *http.Request) (*http.Response, error) {
+		if r.URL.Hostname() != "other.invalid" {
+			return http.DefaultTransport.RoundTrip(r)
+		}
+		return switching(r, near), nil
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	c, _, err := Dial(ctx, wsURL(first), &Options{HTTPClient: &http.Client{Transport: rt}})
+	if err != nil {
+		t.Fatalf("Dial: %v", err)
+	}
+	defer c.CloseNow()
+	if c.Underlying() != near {
+		t.Errorf("Conn is over %v", c.Underlying().RemoteAddr())
+	}
+}
+
+func TestContextEndsADialWhoseBodyIsNotOfTheNamedConnection(t *testing.T) {
+	auth := httptest.NewServer(http.NotFoundHandler())
+	defer auth.Close()
+	near, far := net.Pipe()
+	defer far.Close()
+	rt := roundTripper(func(r *http.Request) (*http.Response, error) {
+		a, _ := http.NewRequestWithContext(r.Context(), "GET", auth.URL, nil) // asks for a token first, say
+		if resp, err := http.DefaultTransport.RoundTrip(a); err == nil {
+			_, _ = io.Copy(io.Discard, resp.Body)
+			_ = resp.Body.Close()
+		}
+		return switching(r, near), nil
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() {
+		_, _, err := Dial(ctx, "ws://x.invalid", &Options{HTTPClient: &http.Client{Transport: rt}})
+		ended <- err
+	}()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+	case <-time.After(4 * time.Second):
+		t.Error("Dial goes on after the end of its context")
+	}
+}

@@ -100,13 +100,13 @@ func (o *Options) orDefault() *Options {
 // duration of none is 0.
 func (o *Options) limits() *limits {
 	l := limits{
-		readLimit:    resolve(o.ReadLimit, defaultReadLimit, math.MaxInt64),
-		sendLimit:    resolve(o.SendLimit, defaultSendLimit, math.MaxInt64),
-		maxFragments: resolve(o.MaxFragments, defaultMaxFragments, math.MaxInt),
-		writeTimeout: resolve(o.WriteTimeout, defaultWriteTimeout, 0),
-		closeTimeout: resolve(o.CloseTimeout, defaultCloseTimeout, 0),
-		keepAlive:    resolve(o.KeepAlive, defaultKeepAlive, 0),
-		pongTimeout:  resolve(o.PongTimeout, defaultPongTimeout, 0),
+		readLimit:    resolve(o.ReadLimit, defaultReadLimit, math.MaxInt64, math.MaxInt64),
+		sendLimit:    resolve(o.SendLimit, defaultSendLimit, math.MaxInt64, math.MaxInt64),
+		maxFragments: resolve(o.MaxFragments, defaultMaxFragments, math.MaxInt, math.MaxInt),
+		writeTimeout: resolve(o.WriteTimeout, defaultWriteTimeout, 0, maxDuration),
+		closeTimeout: resolve(o.CloseTimeout, defaultCloseTimeout, 0, maxDuration),
+		keepAlive:    resolve(o.KeepAlive, defaultKeepAlive, 0, maxDuration),
+		pongTimeout:  resolve(o.PongTimeout, defaultPongTimeout, 0, maxDuration),
 	}
 	if l == defaultLimits {
 		return &defaultLimits
@@ -115,15 +115,18 @@ func (o *Options) limits() *limits {
 	return &resolved
 }
 
-// resolve is v, or byDefault for 0, or none for a negative value.
-func resolve[T int | int64 | time.Duration](v, byDefault, none T) T {
+// maxDuration is as good as none, and can be added to a time by monotonic one and a half times.
+const maxDuration = 100 * 365 * 24 * time.Hour
+
+// resolve is v but most at most, or byDefault for 0, or none for a negative value.
+func resolve[T int | int64 | time.Duration](v, byDefault, none, most T) T {
 	switch {
 	case v == 0:
 		return byDefault
 	case v < 0:
 		return none
 	}
-	return v
+	return min(v, most)
 }
 
 // HandshakeError says which rule of the opening handshake was not kept.

@@ -21,10 +21,11 @@ import (
 //
 // Each Write is one message; with Text it must be UTF-8 by itself. Read returns
 // io.EOF once the peer has closed with 1000, 1001 or without a status code (1005),
-// and its *CloseError where it has closed with another; a stream that ends without
-// a Close frame is never io.EOF, but io.ErrUnexpectedEOF. A message of the other
-// type closes with 1003. Close closes with 1000, as Conn.Close does: it takes up to
-// Options.CloseTimeout, and so do Reads and Writes that wait at that time.
+// and its *CloseError where it has closed with another, or inside a message; a
+// stream that ends without a Close frame is never io.EOF, but io.ErrUnexpectedEOF. A
+// message of the other type closes with 1003. Close closes with 1000, as Conn.Close
+// does: it takes up to Options.CloseTimeout, and so do Reads and Writes that wait at
+// that time.
 //
 // A Read whose deadline passes loses nothing, and later ones go on. A Write whose
 // deadline passes in the middle of its message ends the connection, as such a
@@ -64,8 +65,8 @@ func (n *netConn) Read(p []byte) (int, error) {
 		if err == nil {
 			return got, nil
 		}
-		if err != io.EOF {
-			return 0, readEnded(ctx, err)
+		if err != io.EOF { // also where the peer has closed in order, but inside the message
+			return 0, ended(ctx, err)
 		}
 		n.message = nil
 	}

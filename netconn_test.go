@@ -476,3 +476,18 @@ func TestNetConnCarriesHTTP(t *testing.T) {
 		}
 	})
 }
+
+// A message that broke off is no io.EOF, though the peer closed in order.
+func TestNetConnCloseInsideAMessage(t *testing.T) {
+	a, b := tcpPair(t)
+	n := NetConn(NewServerConn(a, quiet()), Binary)
+	p := newPeer(t, b, true)
+	p.sends(binaryOf("half").more(), closeFrame(1000, ""))
+	got, err := io.ReadAll(n)
+	if CloseStatus(err) != StatusNormalClosure {
+		t.Errorf("a message that broke off came as %q, %v, want the CloseError", got, err)
+	}
+	p.want("answer", closeFrame(1000, ""))
+	p.hangsUp()
+	_ = n.Close()
+}

@@ -69,6 +69,7 @@ type Server struct {
 	sessions []*session    // whose Closed has not returned; guarded by mu
 	opening  int           // requests that may become sessions; guarded by mu
 	idle     chan struct{} // closed when neither are there any more; nil before Shutdown; guarded by mu
+	late     chan struct{} // closed when the context of a Shutdown has ended; made with idle; guarded by mu
 }
 
 // ErrServerClosed says that Server.Shutdown was called.
@@ -112,6 +113,9 @@ func (s *Server) accept(w http.ResponseWriter, r *http.Request) *Conn {
 		return nil
 	}
 	c, err := accept(w, r, o, s.limits(o))
+	if errors.As(err, &refusal) && refusal.Status == http.StatusInternalServerError { // which the client is not told
+		slog.ErrorContext(r.Context(), refusal.Error())
+	}
 	if err != nil || s.serve(c, r) != nil {
 		return nil // it was answered, or closed
 	}
@@ -217,7 +221,7 @@ func (s *Server) Serve(c *Conn, r *http.Request) error {
 func (s *Server) serve(c *Conn, r *http.Request) error {
 	e := s.newSession(c)
 	if !s.join(e) {
-		_ = c.Close(StatusGoingAway, "")
+		s.turnAway(c)
 		return ErrServerClosed
 	}
 	if s.Open != nil {
@@ -354,7 +358,7 @@ func (e *session) close(err error) error {
 		e.c.awaitEnd()
 	case err == nil:
 		_ = e.c.Close(StatusNormalClosure, "") // the peer's part in it is nobody's concern
-	case errors.As(err, &code) && checkClose(code.Code, code.Reason) == nil:
+	case errors.As(err, &code) && code != nil && checkClose(code.Code, code.Reason) == nil:
 		_ = e.c.Close(code.Code, code.Reason)
 	default:
 		if !errors.Is(err, errPanicked) {
@@ -375,6 +379,32 @@ func (s *Server) join(e *session) bool {
 	e.at = len(s.sessions)
 	s.sessions = append(s.sessions, e)
 	return true
+}
+
+// turnAway closes a connection that comes after Shutdown. At the end of Shutdown's
+// context it is cut like all others that are left.
+func (s *Server) turnAway(c *Conn) {
+	s.mu.Lock()
+	late := s.late
+	s.mu.Unlock()
+	closed := make(chan struct{})
+	go func() { defer close(closed); _ = c.Close(StatusGoingAway, "") }()
+	select {
+	case <-closed:
+	case <-late:
+		c.cut(errClosed)
+	}
+}
+
+// isLate notes that the context of a Shutdown has ended.
+func (s *Server) isLate() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case <-s.late: // of one before
+	default:
+		close(s.late)
+	}
 }
 
 // leave hides e from Conns and Broadcast.
@@ -451,7 +481,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	if s.idle == nil {
-		s.idle = make(chan struct{})
+		s.idle, s.late = make(chan struct{}), make(chan struct{})
 		s.checkIdle()
 	}
 	idle := s.idle
@@ -469,6 +499,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		return nil
 	default:
 	}
+	s.isLate()
 	var slow sync.WaitGroup
 	for _, c := range s.conns(everyone) {
 		if c.w.raw.isRaw() {

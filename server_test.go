@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -514,6 +515,7 @@ func TestConfigure(t *testing.T) {
 }
 
 func TestMiddlewareThatHidesTheHijackerIsNamed(t *testing.T) {
+	log := logged(t)
 	s := &Server{Message: ignore, Open: func(*Conn, *http.Request) error { t.Error("Open was called"); return nil }}
 	v := serving(t, s, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.ServeHTTP(struct{ http.ResponseWriter }{w}, r)
@@ -522,6 +524,9 @@ func TestMiddlewareThatHidesTheHijackerIsNamed(t *testing.T) {
 		t.Errorf("status %d", resp.StatusCode)
 	}
 	v.wantConns(0)
+	if !strings.Contains(log.String(), "hides the http.Hijacker") {
+		t.Errorf("the log says %q, and nobody is told of the wrapper", log.String())
+	}
 }
 
 // unwrapping is middleware that has been told of http.ResponseController.
@@ -1080,5 +1085,51 @@ func TestShutdownOfAnIdleServerUnderAnEndedContext(t *testing.T) {
 		if err := s.Shutdown(ctx); err != nil {
 			t.Fatalf("%v, though nothing was left to be waited for", err)
 		}
+	}
+}
+
+// A nil pointer in an error is an error all the same, and ends no process.
+func TestNilCloseErrorOfTheApplication(t *testing.T) {
+	fail := func() error { var e *CloseError; return e }
+	for _, s := range []*Server{
+		{Handle: func(*Conn, *http.Request) error { return fail() }},
+		{Message: func(*Conn, Message) error { return fail() }},
+		{Message: ignore, Open: func(*Conn, *http.Request) error { return fail() }},
+	} {
+		logged(t)
+		s.Options = *quiet()
+		p := serving(t, s, s).open()
+		p.sends(text("x"))
+		p.want("a Close", anyClose(StatusInternalError))
+		bye(p, closeFrame(StatusInternalError, ""))
+	}
+	if got := CloseStatus(fail()); got != -1 {
+		t.Errorf("CloseStatus: %d", got)
+	}
+}
+
+// A request that was being answered when Shutdown began is closed, and cut when the context ends.
+func TestShutdownCutsAConnectionThatCameTooLate(t *testing.T) {
+	in, goOn := make(chan struct{}), make(chan struct{})
+	s := &Server{Message: ignore, Options: *quiet(), Configure: func(*http.Request, *Options) error { close(in); <-goOn; return nil }}
+	s.Options.CloseTimeout = -1
+	hs := httptest.NewServer(s)
+	defer hs.Close()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(hs.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, handshake); err != nil {
+		t.Fatal(err)
+	}
+	<-in
+	ctx, cancel := context.WithTimeout(t.Context(), 700*time.Millisecond)
+	defer cancel()
+	go func() { time.Sleep(200 * time.Millisecond); close(goOn) }()
+	_ = s.Shutdown(ctx)
+	_ = conn.SetReadDeadline(time.Now().Add(3 * time.Second))
+	if _, err = io.Copy(io.Discard, conn); errors.Is(err, os.ErrDeadlineExceeded) { // a cut is the end, or a reset
+		t.Errorf("not cut: %v", err)
 	}
 }
