@@ -339,9 +339,11 @@ func (d *dialing) takeOver(ctx context.Context, resp *http.Response, cfg *config
 	if conn.SetReadDeadline(time.Unix(1, 0)) != nil {
 		return takeBody(resp, cfg)
 	}
-	stop := context.AfterFunc(ctx, func() { _, _ = conn.Close(), resp.Body.Close() }) // for a connection whose deadlines do nothing, or that is not the Body's
+	body := resp.Body
+	// For a connection whose deadlines do nothing, or that is not the body's.
+	stop := context.AfterFunc(ctx, func() { _, _ = conn.Close(), body.Close() })
 	defer stop()
-	ahead, err := readAhead(resp.Body)
+	ahead, err := readAhead(body)
 	if err != nil {
 		return err
 	}
