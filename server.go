@@ -350,7 +350,6 @@ func (e *session) end(err error) {
 // close closes the connection for err. It returns why the connection ended, which
 // is something else where it was over before.
 func (e *session) close(err error) error {
-	var code *CloseError
 	over := e.c.endedOrBroken()
 	switch {
 	case over != nil:
@@ -358,15 +357,26 @@ func (e *session) close(err error) error {
 		e.c.awaitEnd()
 	case err == nil:
 		_ = e.c.Close(StatusNormalClosure, "") // the peer's part in it is nobody's concern
-	case errors.As(err, &code) && code != nil && checkClose(code.Code, code.Reason) == nil:
-		_ = e.c.Close(code.Code, code.Reason)
 	default:
-		if !errors.Is(err, errPanicked) {
-			slog.Error("websocket: connection closed with 1011", "err", err, "remote", e.c.RemoteAddr())
-		}
-		_ = e.c.Close(StatusInternalError, "")
+		_ = e.c.Close(e.codeFor(err))
 	}
 	return err
+}
+
+// codeFor is what the Close frame says of an error of the application, whose methods
+// are the application's too and may panic.
+func (e *session) codeFor(err error) (code StatusCode, reason string) {
+	code = StatusInternalError
+	var failed error // a panic was logged
+	defer e.recovered(&failed)
+	var closed *CloseError
+	if errors.As(err, &closed) && closed != nil && checkClose(closed.Code, closed.Reason) == nil {
+		return closed.Code, closed.Reason
+	}
+	if !errors.Is(err, errPanicked) {
+		slog.Error("websocket: connection closed with 1011", "err", err, "remote", e.c.RemoteAddr())
+	}
+	return code, ""
 }
 
 // join takes e among the sessions, unless the server is shut down.
@@ -396,8 +406,8 @@ func (s *Server) turnAway(c *Conn) {
 	}
 }
 
-// isLate notes that the context of a Shutdown has ended.
-func (s *Server) isLate() {
+// expire notes that the context of a Shutdown has ended.
+func (s *Server) expire() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	select {
@@ -499,7 +509,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		return nil
 	default:
 	}
-	s.isLate()
+	s.expire()
 	var slow sync.WaitGroup
 	for _, c := range s.conns(everyone) {
 		if c.w.raw.isRaw() {

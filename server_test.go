@@ -1088,10 +1088,18 @@ func TestShutdownOfAnIdleServerUnderAnEndedContext(t *testing.T) {
 	}
 }
 
-// A nil pointer in an error is an error all the same, and ends no process.
-func TestNilCloseErrorOfTheApplication(t *testing.T) {
+// badError is an error whose methods panic.
+type badError struct{}
+
+func (badError) Error() string { return "bad" }
+func (badError) As(any) bool   { panic("As") }
+
+// A nil pointer in an error is an error all the same, and neither that nor a method
+// of an error ends the process.
+func TestBadErrorsOfTheApplication(t *testing.T) {
 	fail := func() error { var e *CloseError; return e }
 	for _, s := range []*Server{
+		{Message: func(*Conn, Message) error { return badError{} }},
 		{Handle: func(*Conn, *http.Request) error { return fail() }},
 		{Message: func(*Conn, Message) error { return fail() }},
 		{Message: ignore, Open: func(*Conn, *http.Request) error { return fail() }},
