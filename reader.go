@@ -158,17 +158,18 @@ func (r *reader) fill() error {
 
 // most is where the next buffer is to end, 0 where one of the usual length does. Behind
 // a read that was filled to the brim, a long one ends where a message like the last
-// would: then all that are in it are there whole.
+// would: then all that are in it are there whole. A declared length may be anything.
 func (r *reader) most() int {
-	if !r.src.raw.isFull() {
+	if !r.src.raw.isFull() || r.ahead.Length > longBufferSize-maxHeader {
 		return 0
 	}
 	var header [maxHeader]byte
-	frame := int64(len(r.ahead.append(header[:0]))) + r.ahead.Length
-	if frame > longBufferSize {
+	frame := len(r.ahead.append(header[:0])) + int(r.ahead.Length)
+	most := longBufferSize - (longBufferSize-int(r.left))%frame
+	if most <= bufferSize {
 		return 0
 	}
-	return longBufferSize - (longBufferSize-int(r.left))%int(frame)
+	return most
 }
 
 // await waits for octets where none are there and no message is open: of one that

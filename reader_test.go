@@ -5,9 +5,12 @@ package websocket
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -382,5 +385,61 @@ func TestReaderLetsGoWhatItHasGiven(t *testing.T) {
 	}
 	if r.saved != nil || ahead.ahead != nil {
 		t.Errorf("still holds %d and %d octets", cap(r.saved), cap(ahead.ahead))
+	}
+}
+
+// A long read ends within its buffer, and is longer than a usual one, whatever the last header has declared.
+func TestLongReadEndsWithinItsBuffer(t *testing.T) {
+	var r reader
+	r.src.raw.full = true
+	for _, length := range []int64{0, 1, 125, 126, 65_535, 65_536, 1 << 17, bufferSize, longBufferSize/2 - 13, longBufferSize / 2, longBufferSize/2 + 1,
+		longBufferSize - 15, longBufferSize - maxHeader, longBufferSize - maxHeader + 1, longBufferSize, 1 << 20, 1 << 31, 1 << 32, math.MaxInt64 - 14, math.MaxInt64} {
+		for _, masked := range []bool{false, true} {
+			r.ahead = Header{Fin: true, Opcode: OpBinary, Masked: masked, Length: length}
+			for _, left := range []int64{0, 1, 5, 1000, 65_536, length - 1, length} {
+				r.left = min(max(left, 0), length)
+				if most := r.most(); most != 0 && (most <= bufferSize || most > longBufferSize) {
+					t.Errorf("length %d, %d left: a long read of %d octets", length, r.left, most)
+				}
+			}
+		}
+	}
+}
+
+// A peer that declares all but 2^63 octets, and sends so many that a read is filled to the brim, ends its own connection at most.
+func TestGreatestLengthBehindAFullRead(t *testing.T) {
+	block := append([]byte{0, 0xFF, 0xFF, 0, 0}, make([]byte, 65_535)...) // of DEFLATE, not compressed (RFC 1951 section 3.2.4)
+	sent := func(t *testing.T, first byte) net.Conn {
+		near, far := tcpPair(t)
+		b := append(binary.BigEndian.AppendUint64([]byte{first, 0x80 | 127}, math.MaxInt64), 0, 0, 0, 0)
+		if _, err := far.Write(append(b, bytes.Repeat(block, 5)...)); err != nil {
+			t.Fatal(err)
+		}
+		_ = far.(*net.TCPConn).CloseWrite()
+		return near
+	}
+	o := &Options{ReadLimit: -1, Compression: &Compression{}, KeepAlive: -1, CloseTimeout: 5 * time.Second}
+	for name, first := range map[string]byte{"plain": 0x82, "compressed": 0xC2} {
+		t.Run(name, func(t *testing.T) {
+			c := NewServerConn(sent(t, first), o)
+			_, r, err := c.Reader(t.Context())
+			if err == nil {
+				err = r.Discard()
+			}
+			if !errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Errorf("got %v", err)
+			}
+		})
+		t.Run(name+", to a closing connection", func(t *testing.T) {
+			c := NewServerConn(sent(t, first), &Options{Compression: &Compression{}})
+			_ = c.Close(StatusNormalClosure, "") // the peer is gone
+		})
+		t.Run(name+", as an event", func(t *testing.T) {
+			s := &Server{Options: *o, Message: ignore}
+			if err := s.Serve(NewServerConn(sent(t, first), o), nil); err != nil {
+				t.Fatal(err)
+			}
+			within(t, "the connection is over", func() bool { return len(s.conns(everyone)) == 0 })
+		})
 	}
 }
