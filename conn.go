@@ -34,6 +34,7 @@ type Conn struct {
 	// cause of the end), phases are derived from them. Fields without a guard
 	// are constant.
 	mu      sync.Mutex
+	calling atomic.Bool // in event mode: the function runs; here for fetch
 	reading turn
 	sending turn
 	framing turn
@@ -71,9 +72,8 @@ type Conn struct {
 	deflater     *deflater  // made on first use; guarded by framing
 	fragmenting  bool       // a MessageWriter has begun a message; guarded by framing
 
-	eventMode bool        // messages go to a function; guarded by mu
-	calling   atomic.Bool // the function runs
-	onOver    func()      // called when the connection is over, perhaps twice; guarded by mu
+	eventMode bool   // messages go to a function; guarded by mu
+	onOver    func() // called when the connection is over, perhaps twice; guarded by mu
 
 	openWriter  *MessageWriter // that has the turn for sending; nil: none; guarded by mu
 	sent        uint32         // counts what MessageWriters have written; guarded by mu

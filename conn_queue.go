@@ -353,6 +353,20 @@ func (c *Conn) queueFailed(rest []byte, err error) error {
 	return err
 }
 
+// fetchedAtOnce is how many connections Broadcast fetches before it sends to them.
+const fetchedAtOnce = 16
+
+// fetch brings what sendAtOnce looks at into the processor's cache: the processor waits
+// for many such loads at a time, but for locks one by one.
+func (c *Conn) fetch() {
+	if c.w.raw.isRaw() {
+		_ = c.calling.Load()
+		_ = c.r.src.last.Load()
+		_ = c.w.halted.Load()
+		_ = c.w.progress.Load()
+	}
+}
+
 // sendAtOnce sends p without waiting and, if the peer takes it, without a
 // goroutine; else it queues it, whatever its size if nothing waits yet. The error is
 // ErrQueueFull; a connection that is over is told to those who read or write it.

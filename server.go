@@ -472,10 +472,15 @@ func (s *Server) Broadcast(p *Prepared) (slow int) {
 	if p == nil || len(p.plain) == 0 {
 		return 0
 	}
-	for _, c := range s.conns((*session).isPresent) {
-		if err := c.sendAtOnce(p); err == ErrQueueFull {
-			c.dropSlow()
-			slow++
+	for some := range slices.Chunk(s.conns((*session).isPresent), fetchedAtOnce) {
+		for _, c := range some {
+			c.fetch()
+		}
+		for _, c := range some {
+			if err := c.sendAtOnce(p); err == ErrQueueFull {
+				c.dropSlow()
+				slow++
+			}
 		}
 	}
 	return slow

@@ -345,9 +345,6 @@ func (w *writer) tryWrite(p []byte) (int, error) {
 		f.n += copy(f.octets[f.n:], p) // whoever holds frames back will write them
 		return len(p), nil
 	}
-	if err := w.renew(); err != nil {
-		return 0, err
-	}
 	n, err := w.attempt(p)
 	if n > 0 {
 		w.progress.Add(1)
@@ -355,8 +352,9 @@ func (w *writer) tryWrite(p []byte) (int, error) {
 	return n, err
 }
 
-// attempt writes as much of p as leaves at once. Only where w.raw.isRaw. A deadline
-// that has passed since renew looked at it, for this process did not run, is set anew.
+// attempt writes as much of p as leaves at once. Only where w.raw.isRaw. The deadline
+// says nothing of a write that does not wait; one that has passed is set anew, and the
+// clock is not looked at before.
 func (w *writer) attempt(p []byte) (int, error) {
 	n, err := w.raw.write(p)
 	if n > 0 || !w.isLate(err) {
