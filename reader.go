@@ -287,14 +287,14 @@ func (r *reader) read(p []byte) (int, error) {
 }
 
 // skip reads past octets of the open message as read does, but holds no memory while
-// none come.
+// none come, or little where they have to be inflated.
 func (r *reader) skip() error {
 	switch {
 	case len(r.saved) > 0:
 		r.saved = nil
 		return nil
 	case r.seq.compressed:
-		buf := takeBuffer()
+		buf := streamBufferPool.Get().(*buffer)
 		defer buf.free()
 		_, err := r.readInflated(buf.octets)
 		return err
