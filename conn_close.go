@@ -153,7 +153,9 @@ func (c *Conn) awaitEnd() {
 	c.mu.Unlock()
 	if cl != nil {
 		_ = c.concluded(cl)
+		return
 	}
+	<-c.Context().Done() // the stream may still be about to be closed
 }
 
 // CloseNow ends the connection without a closing handshake: the peer sees an

@@ -411,3 +411,29 @@ func TestRequestContextIsNothingOverHTTP2(t *testing.T) {
 		t.Errorf("Write: %v", err)
 	}
 }
+
+// The same where the connection is cut before anybody waits for its end, whatever Open returns.
+func TestHTTP2HandlerOutlastsWritesOfOpen(t *testing.T) {
+	for _, result := range []error{nil, errors.New("refused")} {
+		synctest.Test(t, func(t *testing.T) {
+			r := connectRequest()
+			body, keep := io.Pipe()
+			defer keep.Close()
+			r.Body = body
+			w := &slowH2{h: http.Header{}, stuck: make(chan struct{}), woken: make(chan struct{}), inside: make(chan struct{}, 1)}
+			s := &Server{Options: *quiet(), Handle: func(*Conn, *http.Request) error { return nil }}
+			s.Open = func(c *Conn, _ *http.Request) error {
+				go func() { _ = c.Write(context.Background(), Text, []byte("x")) }()
+				<-w.stuck
+				go func() { _ = c.CloseNow() }()
+				<-w.woken
+				return result
+			}
+			s.ServeHTTP(w, r)
+			if len(w.inside) > 0 {
+				t.Errorf("Open returned %v: ServeHTTP has returned while a Write of net/http's ResponseWriter goes on", result)
+			}
+			time.Sleep(time.Minute)
+		})
+	}
+}

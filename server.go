@@ -116,8 +116,14 @@ func (s *Server) accept(w http.ResponseWriter, r *http.Request) *Conn {
 	if errors.As(err, &refusal) && refusal.Status == http.StatusInternalServerError { // which the client is not told
 		slog.ErrorContext(r.Context(), refusal.Error())
 	}
-	if err != nil || s.serve(c, r) != nil {
-		return nil // it was answered, or closed
+	if err != nil {
+		return nil // it was answered
+	}
+	if r.ProtoMajor > 1 {
+		c.Context().Done() // made before anybody else has c, it ends when the stream is closed, not before
+	}
+	if s.serve(c, r) != nil {
+		return nil // it was closed
 	}
 	return c
 }
