@@ -554,7 +554,7 @@ func (c *Conn) proclaim() {
 	cause, l, timer, onOver := c.cause, c.life, c.ping.timer, c.onOver
 	var stops [2]func() bool
 	for i, w := range [...]**watch{&c.readWatch, &c.writeWatch} {
-		if *w != nil {
+		if *w != nil && (i == 0 || !(*w).active) { // a write that goes on keeps its own until releaseFrame
 			stops[i], *w = (*w).stop, nil // nil where register is still at it, which then stops it
 		}
 	}

@@ -249,7 +249,11 @@ func (c *Conn) unlockMessage() {
 	c.mu.Lock()
 	c.releaseFrame()
 	c.sending.release()
+	stop := c.dropWriteWatch()
 	c.mu.Unlock()
+	if stop != nil {
+		stop()
+	}
 }
 
 // errSendingTaken is what a Write gets that a MessageWriter keeps from its turn.
@@ -349,7 +353,20 @@ func (c *Conn) mayWrite() error {
 func (c *Conn) unlockFrame() {
 	c.mu.Lock()
 	c.releaseFrame()
+	stop := c.dropWriteWatch()
 	c.mu.Unlock()
+	if stop != nil {
+		stop()
+	}
+}
+
+// dropWriteWatch ends what proclaim has left because a write was going on. The caller
+// calls stop, if it is not nil, without c.mu. Called with c.mu held.
+func (c *Conn) dropWriteWatch() (stop func() bool) {
+	if w := c.writeWatch; w != nil && c.cause != nil {
+		c.writeWatch, stop = nil, w.stop
+	}
+	return stop
 }
 
 // releaseFrame ends a write. Called with c.mu held.
@@ -410,8 +427,10 @@ func (c *Conn) watchWrites(ctx context.Context, done <-chan struct{}) {
 	c.writeWatch = w
 	c.mu.Unlock()
 	c.register(ctx, old, w, func() {
+		cause := context.Cause(ctx) // without c.mu, as in lockRead
 		c.mu.Lock()
-		closes := c.writeWatch == w && w.active && !c.w.interrupt()
+		own := c.cause != nil && cause == c.cause // ctx is of the connection's family: the write goes on up to the Close frame
+		closes := c.writeWatch == w && w.active && !own && !c.w.interrupt()
 		if c.writeWatch == w && !w.active {
 			c.writeWatch = nil
 		}
@@ -431,7 +450,7 @@ func (c *Conn) register(ctx context.Context, old, w *watch, f func()) {
 	stop := context.AfterFunc(ctx, f)
 	c.mu.Lock()
 	w.stop = stop
-	over := c.cause != nil
+	over := c.cause != nil && !(c.writeWatch == w && w.active)
 	c.mu.Unlock()
 	if over {
 		stop()

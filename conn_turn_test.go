@@ -283,3 +283,22 @@ func TestCloseCutsNoWriteUnderADerivedContext(t *testing.T) {
 	bothSides(t, check)
 	bothSidesStream(t, quiet(), check)
 }
+
+// A write goes on while our Close frame waits for it, and its context still holds.
+func TestContextOfAWriteHoldsAfterClose(t *testing.T) {
+	check := func(t *testing.T, c *Conn, p *peer) {
+		p.stopsListening()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		begun, wrote := time.Now(), make(chan error, 1)
+		go func() { wrote <- c.Write(ctx, Binary, make([]byte, 300_000)) }()
+		synctest.Wait()
+		go func() { _ = c.Close(StatusNormalClosure, "") }()
+		if err := <-wrote; err == nil || time.Since(begun) > 2*time.Second {
+			t.Errorf("Write took %v: %v", time.Since(begun), err)
+		}
+	}
+	o := &Options{KeepAlive: -1, WriteTimeout: -1, CloseTimeout: time.Hour}
+	bothSidesWith(t, o, check)
+	bothSidesStream(t, o, check)
+}
