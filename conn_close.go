@@ -668,7 +668,11 @@ func (c *Conn) lookForClose() {
 	raw.noWait = noWait
 	if late := c.isLate(err); late || err == nil || err == errWouldBlock {
 		if !raw.isRaw() {
-			c.readDeadline = 0
+			c.mu.Lock()
+			if !c.readStopped { // else unlockRead does that
+				c.clearReadDeadline()
+			}
+			c.mu.Unlock()
 		}
 		return
 	}

@@ -557,3 +557,22 @@ func TestMessageThatIsTooBigBehindClose(t *testing.T) {
 		}
 	})
 }
+
+// A write that fails looks for the peer's Close, and leaves no deadline behind that would end a later read.
+func TestLookForCloseLeavesNoDeadlineBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		p := newPeer(t, far, true)
+		p.bubble = true
+		w := &deafWriter{Conn: ownTimeouts{near}}
+		c := endpointOver(t, w, quiet(), false)
+		w.dead.Store(true)
+		if err := c.Write(t.Context(), Text, nil); !errors.Is(err, errFull) {
+			t.Fatal(err)
+		}
+		p.sends(text("still here"))
+		if _, data, err := c.Read(t.Context()); string(data) != "still here" {
+			t.Errorf("Read: %q, %v", data, err)
+		}
+	})
+}

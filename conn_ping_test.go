@@ -316,6 +316,29 @@ func (c ownTimeouts) Read(p []byte) (int, error) {
 	return n, err
 }
 
+func (c ownTimeouts) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = &net.OpError{Op: "write", Err: ownTimeout{}}
+	}
+	return n, err
+}
+
+func TestWriteTimeoutWithAnErrorOfItsOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		defer far.Close()
+		c := endpointOver(t, ownTimeouts{near}, quiet(), false)
+		if err := c.Write(t.Context(), Text, []byte("x")); err == nil || !strings.Contains(err.Error(), "took nothing for WriteTimeout") {
+			t.Errorf("Write: %v", err)
+		}
+		synctest.Wait()
+		if c.Context().Err() == nil {
+			t.Error("the connection is not over")
+		}
+	})
+}
+
 func TestDeadlinesWithAnErrorOfTheirOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		near, far := net.Pipe()

@@ -8,10 +8,13 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"net"
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -162,6 +165,49 @@ func TestClosingHandshakeOverTLS(t *testing.T) {
 		p.stopsTalking()
 		if _, _, err := c.Read(t.Context()); !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Errorf("Read got %v, want io.ErrUnexpectedEOF", err)
+		}
+	})
+}
+
+// deadlined remembers the deadline of its writes.
+type deadlined struct {
+	net.Conn
+	mu sync.Mutex
+	at time.Time // guarded by mu
+}
+
+func (c *deadlined) SetWriteDeadline(at time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at = at
+	return c.Conn.SetWriteDeadline(at)
+}
+
+// crypto/tls writes in a Read where the peer asks for new keys (RFC 8446 section 4.6.3), and after a deadline that passed it never
+// writes again: none is left behind, whatever was written.
+func TestNoWriteDeadlineIsLeftBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		p := newPeer(t, far, true)
+		p.bubble = true
+		conn := &deadlined{Conn: near}
+		c := endpointOver(t, conn, quiet(), false)
+		got := readAsync(t.Context(), c)
+		m, err := c.Writer(t.Context(), Text)
+		if err == nil {
+			_, err = m.Write([]byte("in two"))
+		}
+		err = errors.Join(err, m.Close(), c.Write(t.Context(), Binary, make([]byte, 100_000)), c.Send(prepared(t, Text, "queued")))
+		p.sends(ping("x"), text("end"))
+		if r := <-got; errors.Join(err, r.err) != nil {
+			t.Fatal(err, r.err)
+		}
+		p.hasSent()
+		synctest.Wait()
+		conn.mu.Lock()
+		defer conn.mu.Unlock()
+		if !conn.at.IsZero() {
+			t.Errorf("a write deadline of %v is left", conn.at)
 		}
 	})
 }

@@ -7,6 +7,7 @@ package websocket
 import (
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -272,8 +273,18 @@ func (w *writer) write(p []byte) (n int64, err error) {
 		}
 		p = p[some:]
 		if again := w.wrote(int64(some), err); !again && (err != nil || len(p) == 0) {
+			w.clear()
 			return n, err
 		}
+	}
+}
+
+// clear leaves no deadline behind where a Read may write as well: crypto/tls answers a
+// KeyUpdate there (RFC 8446 section 4.6.3), and after a deadline nothing can be written.
+func (w *writer) clear() {
+	if !w.raw.isRaw() && w.deadline > 0 && !w.halted.Load() {
+		w.deadline = 0
+		_ = w.conn.SetWriteDeadline(time.Time{}) // if that fails, so does the next write
 	}
 }
 
@@ -295,11 +306,25 @@ func (w *writer) put(p []byte) (int, error) {
 	}
 	p = p[:min(len(p), streamChunk)]
 	if w.expiry == nil {
-		return w.stream.Write(p)
+		n, err := w.stream.Write(p)
+		return n, w.named(err)
 	}
 	w.expiry.Reset(w.timeout)
 	defer w.expiry.Stop()
 	return w.stream.Write(p)
+}
+
+// named is err, by the name that a passed deadline has in the standard library: some
+// net.Conns have an error of their own for it.
+func (w *writer) named(err error) error {
+	if err == nil {
+		return nil // and nothing is allocated
+	}
+	var timeout net.Error
+	if !errors.As(err, &timeout) || !timeout.Timeout() || errors.Is(err, os.ErrDeadlineExceeded) || w.deadline == 0 || w.deadline > monotonic() {
+		return err
+	}
+	return fmt.Errorf("%w: %w", os.ErrDeadlineExceeded, err)
 }
 
 // isLate says whether err is that of a deadline, and not of interrupt.
