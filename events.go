@@ -332,18 +332,9 @@ func (e *eventConn) unlock() {
 func (e *eventConn) readAll() error {
 	c := e.c
 	for {
-		if e.waits {
-			c.startWaiting()
-		}
-		msg, err := e.next()
-		if err == errWouldBlock && !e.waits {
-			return err
-		}
+		msg, err := e.await()
 		if err != nil {
-			if err = c.readPaused(context.Background(), err); err != nil {
-				return err
-			}
-			continue
+			return err
 		}
 		more := c.r.hasWhole()
 		if !c.calling.Load() { // a load costs next to nothing, and a store what a lock does
@@ -375,6 +366,24 @@ func (e *eventConn) readAll() error {
 		}
 		if e.waits {
 			c.calling.Store(false)
+		}
+	}
+}
+
+// await returns the next message. Where a goroutine may wait, it does, and wakes for
+// keepalive; elsewhere errWouldBlock says that nothing more is there.
+func (e *eventConn) await() (Message, error) {
+	c := e.c
+	if e.waits {
+		c.startWaiting() // once: it would end the look at the socket that keepAlive asks for
+	}
+	for {
+		msg, err := e.next()
+		if err == nil || err == errWouldBlock && !e.waits {
+			return msg, err
+		}
+		if err = c.readPaused(context.Background(), err); err != nil {
+			return Message{}, err
 		}
 	}
 }

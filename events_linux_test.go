@@ -3,6 +3,7 @@ package websocket
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -255,6 +256,30 @@ func (w *watcher) isClosed() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.epoll == nil && w.count == 0
+}
+
+// withoutEpoll lets epoll refuse every connection: a goroutine waits for each of s, as
+// on other systems.
+func withoutEpoll(s *Server) *Server {
+	w := &s.loop.watcher
+	w.epoll, w.count = new(os.File), 1 // nobody is the last
+	w.control = func(uintptr) { w.failed = syscall.EPERM }
+	return s
+}
+
+// A goroutine that waits for a socket wakes when keepalive is due, looks at the socket
+// once more, and then asks or judges the peer.
+func TestKeepAliveWhereAGoroutineWaitsForASocket(t *testing.T) {
+	t.Parallel()
+	over := make(chan error, 1)
+	o := Options{KeepAlive: 60 * time.Millisecond, PongTimeout: 120 * time.Millisecond}
+	_, p := eventsOver(t, withoutEpoll(&Server{Options: o, Message: writeBack, Closed: func(_ *Conn, err error) { over <- err }}))
+	if f, err := p.next(); err != nil || f.Opcode != OpPing {
+		t.Fatalf("got %s %v, want a Ping", f, err)
+	}
+	if err := <-over; !errors.Is(err, errSilent) {
+		t.Errorf("Closed got %v, want that the peer is silent", err)
+	}
 }
 
 // An event that is late names a connection that has gone: its place may be
