@@ -340,10 +340,8 @@ func (e *eventConn) readAll() error {
 		if !c.calling.Load() { // a load costs next to nothing, and a store what a lock does
 			c.calling.Store(true)
 		}
-		if e.waits { // Close, which may wait for us unless it sees calling, does not wake every read
-			if err := c.ended(); err != nil {
-				return err
-			}
+		if err := e.ended(); err != nil { // Close waits for us unless it sees calling
+			return err
 		}
 		if c.w.corked.Load() != more {
 			c.w.corked.Store(more)
@@ -358,8 +356,8 @@ func (e *eventConn) readAll() error {
 				err = lost
 			}
 		}
-		if err == nil && (e.waits || e.state.Load() == eventAgain) {
-			err = c.ended() // nothing is delivered after a Close
+		if err == nil {
+			err = e.ended()
 		}
 		if err != nil {
 			return err
@@ -368,6 +366,15 @@ func (e *eventConn) readAll() error {
 			c.calling.Store(false)
 		}
 	}
+}
+
+// ended is why nothing more is delivered, nil where more may be. Who ends a connection
+// wakes it; a read that waits is not always woken by that.
+func (e *eventConn) ended() error {
+	if e.waits || e.state.Load() == eventAgain {
+		return e.c.ended()
+	}
+	return nil
 }
 
 // await returns the next message. Where a goroutine may wait, it does, and wakes for

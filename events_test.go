@@ -911,6 +911,38 @@ func TestNothingIsDeliveredAfterCloseOnAStream(t *testing.T) {
 	})
 }
 
+// Nothing is delivered after a Close of another goroutine has returned: of what has
+// arrived together, and whatever stands between two messages, too.
+func TestNothingIsDeliveredAfterCloseHasReturned(t *testing.T) {
+	over := make(chan error, 1)
+	var got []string
+	s := &Server{Options: *quiet(), Closed: func(_ *Conn, err error) { over <- err }, Message: func(_ *Conn, msg Message) error {
+		got = append(got, string(msg.Data))
+		return nil
+	}}
+	near, far := tcpPair(t)
+	p := newPeer(t, far, true)
+	p.sends(text("one"), ping("while Close runs"), text("two"))
+	p.hasSent()
+	c := NewServerConn(near, &s.Options)
+	c.r.control = func(op Opcode, payload []byte) error {
+		if op == OpPing {
+			closed := make(chan struct{})
+			go func() { defer close(closed); _ = c.Close(StatusGoingAway, "") }()
+			<-closed
+		}
+		return c.controlFrame(op, payload)
+	}
+	if err := s.Serve(c, nil); err != nil {
+		t.Fatal(err)
+	}
+	p.want("the Close frame", closeFrame(StatusGoingAway, ""))
+	bye(p, closeFrame(StatusGoingAway, ""))
+	if err := <-over; !errors.Is(err, net.ErrClosed) || !slices.Equal(got, []string{"one"}) {
+		t.Errorf("Message got %q, and Closed %v", got, err)
+	}
+}
+
 // A Message that takes its time is no silence of the peer.
 func TestSlowMessageOnAStreamIsNoSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
