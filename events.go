@@ -309,6 +309,9 @@ func (e *eventConn) handleAll() error {
 	look := e.due.Load() == dueNow // what is read from now on counts
 	c.r.src.raw.rearm(e.ending.Load())
 	err := e.readAll()
+	if err != errWouldBlock && c.isBroken() && c.ended() == nil {
+		c.lookForClose() // a write in a callback has left that to us
+	}
 	e.shrink()
 	switch {
 	case err == errWouldBlock && look:

@@ -427,6 +427,41 @@ func TestAcceptedWriteThatFailsReachesClosed(t *testing.T) {
 	}
 }
 
+// A write may fail because the peer has closed: then Closed gets the peer's Close frame,
+// which has arrived behind the last message.
+func TestCloseBehindAFailedWriteReachesClosed(t *testing.T) {
+	for name, frames := range map[string][]frame{"of the call": {text("fails")}, "of what was held back": {text("is held"), text("does nothing")}} {
+		t.Run(name, func(t *testing.T) {
+			entered, goOn, over := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+			begin := sync.OnceFunc(func() { close(entered); <-goOn })
+			s := &Server{Options: *quiet(), Message: func(c *Conn, msg Message) (err error) {
+				begin()
+				switch string(msg.Data) {
+				case "is held":
+					err = writeBack(c, msg)
+				case "fails":
+					for err == nil {
+						err = writeBack(c, msg)
+					}
+				}
+				return err
+			}, Closed: func(_ *Conn, err error) { over <- err }}
+			near, far := tcpPair(t)
+			p := newPeer(t, far, true)
+			p.sends(append(frames, closeFrame(4999, "gone"))...)
+			p.hasSent()
+			serveEvents(t, s, near) // when all has arrived
+			<-entered
+			_ = far.(*net.TCPConn).SetLinger(0) // a reset
+			_ = far.Close()
+			close(goOn)
+			if err := <-over; CloseStatus(err) != 4999 {
+				t.Errorf("Closed got %v, want the Close frame that has arrived", err)
+			}
+		})
+	}
+}
+
 func TestMethodsInEventMode(t *testing.T) {
 	check := func(c *Conn) {
 		ctx := context.Background()
