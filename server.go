@@ -370,19 +370,23 @@ func (e *session) close(err error) error {
 }
 
 // codeFor is what the Close frame says of an error of the application, whose methods
-// are the application's too and may panic.
+// are the application's too: they may panic, or end a goroutine, which is not ours.
 func (e *session) codeFor(err error) (code StatusCode, reason string) {
 	code = StatusInternalError
-	var failed error // a panic was logged
-	defer e.recovered(&failed)
-	var closed *CloseError
-	if errors.As(err, &closed) && closed != nil && checkClose(closed.Code, closed.Reason) == nil {
-		return closed.Code, closed.Reason
-	}
-	if !errors.Is(err, errPanicked) {
-		slog.Error("websocket: connection closed with 1011", "err", err, "remote", e.c.RemoteAddr())
-	}
-	return code, ""
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		var failed error // a panic was logged
+		defer e.recovered(&failed)
+		var closed *CloseError
+		if errors.As(err, &closed) && closed != nil && checkClose(closed.Code, closed.Reason) == nil {
+			code, reason = closed.Code, closed.Reason
+		} else if !errors.Is(err, errPanicked) {
+			slog.Error("websocket: connection closed with 1011", "err", err, "remote", e.c.RemoteAddr())
+		}
+	}()
+	<-over
+	return code, reason
 }
 
 // join takes e among the sessions, unless the server is shut down.

@@ -1116,6 +1116,37 @@ func TestBadErrorsOfTheApplication(t *testing.T) {
 	}
 }
 
+// goexitError is an error whose methods end the goroutine that calls them.
+type goexitError struct{}
+
+func (goexitError) Error() string { runtime.Goexit(); return "" }
+func (goexitError) As(any) bool   { runtime.Goexit(); return false }
+
+// A method of an error that never returns, for its goroutine ends, keeps no connection
+// from its end.
+func TestErrorWhoseMethodsEndTheGoroutine(t *testing.T) {
+	fail := func() error { return goexitError{} }
+	over := make(chan error, 1)
+	for _, s := range []*Server{
+		{Message: func(*Conn, Message) error { return fail() }},
+		{Handle: func(*Conn, *http.Request) error { return fail() }},
+		{Message: ignore, Open: func(*Conn, *http.Request) error { return fail() }},
+	} {
+		s.Options, s.Closed = *quiet(), func(_ *Conn, err error) { over <- err }
+		v := serving(t, s, s)
+		p := v.open()
+		p.sends(text("x"))
+		p.want("a Close", closeFrame(StatusInternalError, ""))
+		bye(p, closeFrame(StatusInternalError, ""))
+		if s.Open == nil {
+			if err := <-over; err != fail() {
+				t.Errorf("Closed got %T", err)
+			}
+		}
+		v.wantConns(0)
+	}
+}
+
 // A request that was being answered when Shutdown began is closed, and cut when the context ends.
 func TestShutdownCutsAConnectionThatCameTooLate(t *testing.T) {
 	in, goOn := make(chan struct{}), make(chan struct{})
