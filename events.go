@@ -37,7 +37,7 @@ type eventConn struct {
 
 	state  atomic.Int32 // one of those below
 	spare  atomic.Bool  // msg has much more room than it needs so far
-	ending atomic.Bool  // the peer has ended the stream, which a short read does not show
+	ending atomic.Bool  // the peer has ended the stream, or set an urgent mark, which a short read does not show
 	listed atomic.Bool  // among loop.holders
 	slot   uint32       // guarded by loop.watcher.mu
 	seen   uint32       // c.w.progress when flushHolders looked last; guarded by loop.mu

@@ -112,11 +112,11 @@ func (w *watcher) open() error {
 	return nil
 }
 
-// register asks for the edges of e's readability. Closing the descriptor takes it
-// off again. Called with w.mu held.
+// register asks for the edges of e's readability, and for TCP's urgent mark, at which
+// a read ends early. Closing the descriptor takes it off again. Called with w.mu held.
 func (w *watcher) register(e *eventConn, generation uint32) error {
 	w.event = syscall.EpollEvent{
-		Events: syscall.EPOLLIN | syscall.EPOLLRDHUP | epollEdges,
+		Events: syscall.EPOLLIN | syscall.EPOLLPRI | syscall.EPOLLRDHUP | epollEdges,
 		Fd:     int32(e.slot), // Fd and Pad come back as they are
 		Pad:    int32(generation),
 	}

@@ -282,6 +282,38 @@ func TestKeepAliveWhereAGoroutineWaitsForASocket(t *testing.T) {
 	}
 }
 
+// A read ends early at TCP's urgent mark: what stands behind it is read all the same.
+func TestUrgentOctetHidesNothingBehindIt(t *testing.T) {
+	entered, goOn := make(chan struct{}), make(chan struct{})
+	s := &Server{Options: *quiet(), Message: func(c *Conn, msg Message) error {
+		if string(msg.Data) == "wait" {
+			close(entered)
+			<-goOn
+		}
+		return writeBack(c, msg)
+	}}
+	_, p := eventsOver(t, s)
+	_, other := eventsOver(t, s)
+	raw, err := p.conn.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.sends(text("wait"))
+	<-entered
+	p.sends(text("before"))
+	p.hasSent()
+	_ = raw.Control(func(fd uintptr) { err = syscall.Sendto(int(fd), []byte("!"), syscall.MSG_OOB, nil) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.sends(text("behind"))
+	p.hasSent()
+	other.sends(text("x"))
+	other.want("the echo: the events of all before have been handled", text("x"))
+	close(goOn)
+	p.want("the echo of all", text("wait"), text("before"), text("behind"))
+}
+
 // An event that is late names a connection that has gone: its place may be
 // another's by then.
 func TestLateEventWakesNobodyElse(t *testing.T) {
