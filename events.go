@@ -395,6 +395,7 @@ func (e *eventConn) await() (Message, error) {
 		if err = c.readPaused(context.Background(), err); err != nil {
 			return Message{}, err
 		}
+		e.shrink() // in a pause that keepalive has ended
 	}
 }
 

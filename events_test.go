@@ -308,6 +308,36 @@ func TestOneOctetGetsNoBufferOfAnothersMessage(t *testing.T) {
 	})
 }
 
+// Where a goroutine waits too, once keepalive has woken it.
+func TestOneOctetGetsNoLongBufferWhereAGoroutineWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &Server{Options: Options{KeepAlive: time.Second}, Message: ignore}
+		var e *eventConn
+		s.Open = func(*Conn, *http.Request) error {
+			for e = range s.eventConns() {
+				long := make([]byte, 0, maxKeptMessage)
+				e.msg = &long // as a message of another connection may have left it behind
+			}
+			return nil
+		}
+		near, far := net.Pipe()
+		p := newPeer(t, far, true)
+		p.bubble = true
+		c := NewServerConn(near, &s.Options)
+		if err := s.Serve(c, nil); err != nil {
+			t.Fatal(err)
+		}
+		p.sends(text("x").more())
+		time.Sleep(1500 * time.Millisecond)
+		synctest.Wait()
+		if got := *e.msg; string(got) != "x" || cap(got) > firstGrowth {
+			t.Errorf("%q has a buffer of %d octets", got, cap(got))
+		}
+		_ = c.CloseNow()
+		synctest.Wait()
+	})
+}
+
 // What is in the buffer behind a message is the next one.
 func TestAppendingToAMessageChangesNoOther(t *testing.T) {
 	s := &Server{Options: *quiet(), Message: func(c *Conn, msg Message) error {
