@@ -4,8 +4,9 @@
 //
 // Each line of standard input is sent as a text message, with -b as a binary message: the line is its octets in
 // hexadecimal, spaces allowed. Each message that arrives is a line of standard output: text as it is, binary in
-// hexadecimal. On a terminal the lines that arrive begin with "< ", and control characters in them are shown, not obeyed.
-// All else is on standard error: that the connection is open, the times of Pings, the close code and its reason.
+// hexadecimal. On a terminal control characters in them are shown, not obeyed, and where one types there too the lines
+// that arrive begin with "< ". All else is on standard error: that the connection is open, the times of Pings, the close
+// code and its reason.
 //
 // At the end of the input, typed (Ctrl-D) or piped, wscat waits for the answers that are under way and then closes with
 // -code and -reason. No protocol says what is an answer to what, so wscat sends a Ping: the Pong of a server that handles

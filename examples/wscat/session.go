@@ -29,11 +29,12 @@ const lineWait = 100 * time.Millisecond
 // A session is one connection between standard input and output.
 type session struct {
 	*config
-	conn     *websocket.Conn
-	terminal bool          // a person types and reads
-	arrived  chan struct{} // has room for one: something has arrived since it was last empty
-	ended    chan error    // has room for one: why nothing is read any more
-	sending  atomic.Bool   // a line is being sent
+	conn    *websocket.Conn
+	typed   bool          // a person types, on the terminal where the lines that arrive are shown
+	shown   bool          // a terminal shows the lines that arrive
+	arrived chan struct{} // has room for one: something has arrived since it was last empty
+	ended   chan error    // has room for one: why nothing is read any more
+	sending atomic.Bool   // a line is being sent
 }
 
 // run opens the connection and talks until it has ended. It returns nil after a clean close.
@@ -43,18 +44,23 @@ func run(ctx context.Context, cfg *config) error {
 		return explain(err, resp)
 	}
 	say("open: %s%s", cfg.url, agreed(conn))
-	s := &session{
-		config:   cfg,
-		conn:     conn,
-		terminal: isTerminal(os.Stdin) && isTerminal(os.Stdout),
-		arrived:  make(chan struct{}, 1),
-		ended:    make(chan error, 1),
-	}
+	s := newSession(cfg, conn, os.Stdin, os.Stdout)
 	go func() { s.ended <- s.receive(os.Stdout) }()
 	if cfg.ping > 0 {
 		go s.pings()
 	}
 	return s.talk(ctx, os.Stdin)
+}
+
+func newSession(cfg *config, conn *websocket.Conn, in, out *os.File) *session {
+	return &session{
+		config:  cfg,
+		conn:    conn,
+		typed:   isTerminal(in) && isTerminal(out),
+		shown:   isTerminal(out),
+		arrived: make(chan struct{}, 1),
+		ended:   make(chan error, 1),
+	}
 }
 
 // explain adds what the server wrote to the error of a dial.
@@ -233,8 +239,11 @@ func (s *session) line(msg websocket.Message) []byte {
 	if msg.Type == websocket.Binary {
 		text = hex.AppendEncode(nil, msg.Data)
 	}
-	if s.terminal {
-		text = append([]byte("< "), printable(text)...)
+	if s.shown {
+		text = printable(text)
+	}
+	if s.typed {
+		text = append([]byte("< "), text...)
 	}
 	return append(text, '\n')
 }

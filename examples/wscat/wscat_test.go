@@ -269,11 +269,33 @@ func TestInterruptCloses(t *testing.T) {
 	s.End()
 }
 
-func TestPrintable(t *testing.T) {
+// What arrives is shown on a terminal and not obeyed, wherever the input comes from; only who types there sees it marked.
+func TestATerminalObeysNothing(t *testing.T) {
 	t.Parallel()
-	s := &session{config: new(config), terminal: true}
-	got := string(s.line(websocket.Message{Type: websocket.Text, Data: []byte("ä\t\x1b[2J\u009b")}))
-	if want := "< ä\t" + `\x1b[2J\x9b` + "\n"; got != want {
-		t.Errorf("a terminal is given %q, want %q", got, want)
+	terminal, err := os.OpenFile(os.DevNull, os.O_RDWR, 0) // a device of characters, which is how a terminal is known
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = terminal.Close() }()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _, _ = r.Close(), w.Close() }()
+	const octets = "ä\t\x1b[2J\u009b"
+	for _, row := range []struct {
+		why     string
+		in, out *os.File
+		want    string
+	}{
+		{"typed and read", terminal, terminal, "< ä\t" + `\x1b[2J\x9b` + "\n"},
+		{"piped in and read", r, terminal, "ä\t" + `\x1b[2J\x9b` + "\n"},
+		{"typed and piped on", terminal, w, octets + "\n"},
+		{"piped in and on", r, w, octets + "\n"},
+	} {
+		s := newSession(new(config), nil, row.in, row.out)
+		if got := string(s.line(websocket.Message{Type: websocket.Text, Data: []byte(octets)})); got != row.want {
+			t.Errorf("%s: printed %q, want %q", row.why, got, row.want)
+		}
 	}
 }
