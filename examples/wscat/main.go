@@ -29,7 +29,7 @@
 //
 // The exit status is 0 after a clean close, with whatever code: both sides have sent a Close frame, and every line was
 // sent (RFC 6455 section 7.1.4). It is 1 where the connection could not be opened, broke off or was failed, or a line
-// could not be sent, and 2 where the command line makes no sense.
+// could not be read or sent, and 2 where the command line makes no sense.
 package main
 
 import (

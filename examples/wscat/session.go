@@ -148,12 +148,15 @@ func outcome(code websocket.StatusCode, reason string) string {
 }
 
 // sendLines sends each line as a message, up to the first for which there is no connection any more. A line that can't be a
-// message is reported and left out. The error tells of the last line that was not sent.
+// message is reported and left out. The error tells of the last line that was not sent, and of an input that broke off.
 func (s *session) sendLines(ctx context.Context, in io.Reader) error {
 	var bad error
 	lines := bufio.NewReader(in)
 	for n := 1; ; n++ {
 		line, err := lines.ReadBytes('\n')
+		if err != nil && err != io.EOF {
+			return errors.Join(bad, fmt.Errorf("line %d was not read: %w", n, err)) // nor is a part of it sent
+		}
 		if err != nil && len(line) == 0 {
 			return bad
 		}

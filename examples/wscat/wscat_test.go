@@ -140,6 +140,21 @@ func TestLinesThatComeTooLate(t *testing.T) {
 	wscat(t, "one\n", url).want(t, "", "closed by the server: 1000", 0)
 }
 
+// An input that can't be read has not ended: not every line was sent.
+func TestAnInputThatCannotBeReadIsNoSuccess(t *testing.T) {
+	t.Parallel()
+	folder, err := os.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = folder.Close() }()
+	var stderr bytes.Buffer
+	cmd := command.New(t, "wscat", echoServer(t).URL)
+	cmd.Stdin, cmd.Stderr = folder, &stderr
+	_ = cmd.Run()
+	result{"", stderr.String(), cmd.ProcessState.ExitCode()}.want(t, "", "line 1 was not read", 1)
+}
+
 func TestEndsWithoutACleanClose(t *testing.T) {
 	t.Parallel()
 	url := serve(t, nil, func(_ context.Context, c *websocket.Conn, _ *http.Request) { _ = c.CloseNow() })
