@@ -43,6 +43,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"github.com/seed26cb4e35/websocket"
 )
@@ -91,11 +92,16 @@ func parse(args []string) *config {
 	flags.StringVar(&cfg.reason, "reason", "", "close `reason` to end with")
 	_ = flags.Parse(args) // ends the command where it fails
 
+	cfg.url, cfg.code = flags.Arg(0), websocket.StatusCode(code)
+	wrong := cfg.wrongEnd()
 	if flags.NArg() != 1 {
+		wrong = "there is one argument, the URL"
+	}
+	if wrong != "" {
+		fmt.Fprintln(flags.Output(), "wscat:", wrong)
 		flags.Usage()
 		os.Exit(2)
 	}
-	cfg.url, cfg.code = flags.Arg(0), websocket.StatusCode(code)
 	if insecure {
 		cfg.opts.HTTPClient = trusting()
 	}
@@ -103,6 +109,20 @@ func parse(args []string) *config {
 		cfg.opts.Compression = new(websocket.Compression)
 	}
 	return cfg
+}
+
+// wrongEnd says why no Close frame can carry -code and -reason; "" if one can (RFC 6455 sections 5.5.1 and 7.4).
+func (cfg *config) wrongEnd() string {
+	c := cfg.code
+	switch {
+	case c == websocket.StatusNoStatusRcvd && cfg.reason != "":
+		return "-code 1005 stands for no code, and has no -reason"
+	case (c < 1000 || c > 1003) && c != websocket.StatusNoStatusRcvd && (c < 1007 || c > 1014) && (c < 3000 || c > 4999):
+		return "-code is 1000 to 1003, 1007 to 1014 or 3000 to 4999, or 1005 for none"
+	case !utf8.ValidString(cfg.reason):
+		return "-reason is not UTF-8"
+	}
+	return ""
 }
 
 // addHeader takes a line as HTTP has it. Host is no header for net/http.

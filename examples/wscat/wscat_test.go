@@ -120,7 +120,7 @@ func TestCloseCodesOfBothSides(t *testing.T) {
 	if err := <-received; websocket.CloseStatus(err) != websocket.StatusNoStatusRcvd {
 		t.Errorf("the server got %v, want a Close frame without a code", err)
 	}
-	wscat(t, "", "-code", "1006", url).want(t, "", "1006", 1)
+	wscat(t, "", "-code", "1006", url).want(t, "", "-code is 1000 to 1003", 2)
 
 	url = serve(t, nil, func(ctx context.Context, c *websocket.Conn, _ *http.Request) {
 		_ = c.Write(ctx, websocket.Text, []byte("so long"))
@@ -203,7 +203,8 @@ func TestTLSIsCheckedUnlessToldOtherwise(t *testing.T) {
 
 func TestWrongCommandLine(t *testing.T) {
 	t.Parallel()
-	for _, args := range [][]string{{}, {"ws://a", "ws://b"}, {"-nonsense", "ws://a"}, {"-H", "no colon", "ws://a"}} {
+	for _, args := range [][]string{{}, {"ws://a", "ws://b"}, {"-nonsense", "ws://a"}, {"-H", "no colon", "ws://a"},
+		{"-code", "99999", "ws://a"}, {"-code", "1005", "-reason", "x", "ws://a"}, {"-reason", "\xff", "ws://a"}} {
 		wscat(t, "", args...).want(t, "", "usage: wscat", 2)
 	}
 	wscat(t, "", "ftp://localhost/").want(t, "", "wscat: ", 1)
