@@ -139,12 +139,13 @@ func (s *session) finish(err error) error {
 	return errors.Join(err, s.conn.Close(s.code, s.reason))
 }
 
-// outcome returns a close code and its reason for people to read.
+// outcome returns a close code and its reason for people to read, in one line: a second could pass for one of ours.
 func outcome(code websocket.StatusCode, reason string) string {
 	if code == websocket.StatusNoStatusRcvd {
 		return "no code"
 	}
-	return strings.TrimSpace(fmt.Sprintf("%d %s", code, printable([]byte(reason))))
+	shown := strings.ReplaceAll(string(printable([]byte(reason))), "\n", `\x0a`)
+	return strings.TrimSpace(fmt.Sprintf("%d %s", code, shown))
 }
 
 // sendLines sends each line as a message, up to the first for which there is no connection any more. A line that can't be a

@@ -129,6 +129,13 @@ func TestCloseCodesOfBothSides(t *testing.T) {
 	wscat(t, "", "-wait", "-1s", url).want(t, "so long\n", "closed by the server: 4003 and thanks", 0)
 }
 
+// A reason is one line, whatever the server puts into it.
+func TestAReasonForgesNoLine(t *testing.T) {
+	t.Parallel()
+	url := serve(t, nil, func(_ context.Context, c *websocket.Conn, _ *http.Request) { _ = c.Close(4000, "x\r\n< forged") })
+	wscat(t, "", "-wait", "-1s", url).want(t, "", "closed by the server: 4000 x"+`\x0d\x0a< forged`+"\n", 0)
+}
+
 // What can't be sent because the server has closed is no success, though the close was clean.
 func TestLinesThatComeTooLate(t *testing.T) {
 	t.Parallel()
