@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -43,7 +44,7 @@ func run(ctx context.Context, cfg *config) error {
 	if err != nil {
 		return explain(err, resp)
 	}
-	say("open: %s%s", cfg.url, agreed(conn))
+	say("open: %s%s", redacted(cfg.url), agreed(conn))
 	s := newSession(cfg, conn, os.Stdin, os.Stdout)
 	go func() { s.ended <- s.receive(os.Stdout) }()
 	if cfg.ping > 0 {
@@ -73,6 +74,15 @@ func explain(err error, resp *http.Response) error {
 		return err
 	}
 	return fmt.Errorf("%w\n%s", err, printable(body))
+}
+
+// redacted returns address without the password that it may have.
+func redacted(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return "" // which nobody could dial
+	}
+	return u.Redacted()
 }
 
 func agreed(c *websocket.Conn) string {

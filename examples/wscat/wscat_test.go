@@ -192,6 +192,13 @@ func TestRequest(t *testing.T) {
 	wscat(t, "", "-origin", "https://evil.example", url).want(t, "", "403", 1)
 }
 
+// The password in a URL goes to the server and to nobody else.
+func TestThePasswordIsNotShown(t *testing.T) {
+	t.Parallel()
+	host := strings.TrimPrefix(echoServer(t).URL, "ws://")
+	wscat(t, "", "ws://me:secret@"+host).want(t, "", "open: ws://me:xxxxx@"+host+"\n", 0)
+}
+
 func TestTLSIsCheckedUnlessToldOtherwise(t *testing.T) {
 	t.Parallel()
 	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
