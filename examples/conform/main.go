@@ -5,7 +5,7 @@
 //
 // A server under test echoes every message with its type. A client under test connects to
 // /case/ID for each id that /cases lists, echoes until the connection ends, and then looks
-// at /report. The exit status is 1 when something is wrong.
+// at /report. The exit status is 1 when something is wrong, and 2 when nothing could be examined.
 package main
 
 import (
@@ -70,8 +70,11 @@ func main() {
 // run does what the flags say, and reports whether a case went wrong.
 func (f flags) run(args []string, stdout, stderr io.Writer) (wrong bool, err error) {
 	pattern, err := regexp.Compile(f.pattern)
-	if err != nil {
+	switch {
+	case err != nil:
 		return false, err
+	case f.parallel < 1 || f.patience <= 0:
+		return false, errors.New("conform: -parallel and -patience are more than 0")
 	}
 	cfg := conform.Config{Limit: f.limit, Patience: f.patience, Parallel: f.parallel, Match: func(c *conform.Case) bool { return pattern.MatchString(c.ID) }}
 	if f.pid != 0 {
@@ -95,8 +98,11 @@ func (f flags) run(args []string, stdout, stderr io.Writer) (wrong bool, err err
 	default:
 		return false, errors.New("conform: one URL, or -listen and no URL (see -help)")
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return false, err
+	case len(results) == 0:
+		return false, errors.New("conform: no case was examined")
 	}
 	return conform.Count(results)[conform.Wrong] > 0, f.report(results, role, stdout)
 }
