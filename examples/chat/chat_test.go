@@ -77,6 +77,33 @@ func TestConversation(t *testing.T) {
 	anna.Want("who goes", `{"type":"leave","id":2,"name":"Anna B. 2","present":1}`)
 }
 
+// A name can be seen, and told from others; scripts and emoji keep what holds them together or apart.
+func TestNamesAreSeenAndDiffer(t *testing.T) {
+	t.Parallel()
+	url := start(t, rushed)
+	join := func(name string) servetest.Object {
+		c := servetest.Dial(t, url, nil)
+		c.Until("welcome")
+		data, _ := json.Marshal(request{Type: "join", Name: name})
+		c.Send(string(data))
+		return c.Next()
+	}
+	for _, name := range []string{"\u200d", "\u200c \ufe0f", "\U000e0101", "\u3164", "\u2800", "\u115f\u1160", "\u034f"} {
+		if no := join(name); no["code"] != "no_name" {
+			t.Errorf("the name %+q, which nobody sees: %v", name, no)
+		}
+	}
+	for _, row := range []struct{ name, want string }{
+		{"Anna", "Anna"}, {"An\u3164na", "Anna 2"}, {"Anna\u200d", "Anna\u200d 3"}, {"An\ufe0fna", "An\ufe0fna 4"}, {"\u200c Anna", "\u200c Anna 5"},
+		{"José", "José"}, {"فاطمة", "فاطمة"}, {"می\u200cخواهم", "می\u200cخواهم"}, {"ක්\u200dරි", "ක්\u200dරි"},
+		{"❤\ufe0f", "❤\ufe0f"}, {"👩\u200d👩\u200d👧", "👩\u200d👩\u200d👧"}, {"O’Neil, 3rd", "O’Neil, 3rd"},
+	} {
+		if got := join(row.name); got["type"] != "join" || got["name"] != row.want {
+			t.Errorf("%+q has joined as %v, want %+q", row.name, got, row.want)
+		}
+	}
+}
+
 func TestNewcomersGetTheLast50Messages(t *testing.T) {
 	t.Parallel()
 	url := start(t, rushed)

@@ -111,9 +111,9 @@ func parse(data []byte) (request, *refusal) {
 
 // cleanName returns name as others will see it: in one line, without what can't be seen or turns the line around.
 func cleanName(name string) (string, *refusal) {
-	name = strings.Join(strings.Fields(strings.Map(visible, name)), " ")
+	name = inWords(strings.Map(visible, name))
 	switch {
-	case name == "":
+	case look(name) == "":
 		return "", refuse("no_name", "Please give a name.")
 	case utf8.RuneCountInString(name) > maxName:
 		return "", refuse("too_long", "A name has at most %d characters.", maxName)
@@ -121,16 +121,36 @@ func cleanName(name string) (string, *refusal) {
 	return name, nil
 }
 
+// look is what can be seen of a name: two of the same look differ only in what shapes its neighbours, if anything.
+func look(name string) string {
+	return inWords(strings.Map(func(r rune) rune {
+		if shapes(r) {
+			return -1
+		}
+		return r
+	}, name))
+}
+
+func inWords(name string) string { return strings.Join(strings.Fields(name), " ") }
+
 // visible keeps a character of a name, or drops it.
 func visible(r rune) rune {
-	const joiner = '\u200d' // holds emoji together
 	switch {
-	case unicode.IsPrint(r) || r == joiner || unicode.Is(unicode.Variation_Selector, r):
+	case shapes(r):
+		return r
+	case unicode.Is(unicode.Other_Default_Ignorable_Code_Point, r) || r == '\u2800': // letters and a symbol that are blank
+		return -1
+	case unicode.IsPrint(r):
 		return r
 	case unicode.IsSpace(r):
 		return ' '
 	}
 	return -1
+}
+
+// shapes reports whether r is seen only by what it does to its neighbours: it holds emoji together, or letters apart.
+func shapes(r rune) bool {
+	return unicode.Is(unicode.Join_Control, r) || unicode.Is(unicode.Variation_Selector, r)
 }
 
 // cleanText returns text as others will see it. HTML stays as it is: it is text, and the page shows it as such.

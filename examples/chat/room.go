@@ -27,7 +27,7 @@ type room struct {
 
 	mu      sync.Mutex
 	lastID  int               // guarded by mu
-	people  map[string]*guest // who has joined, by name; guarded by mu
+	people  map[string]*guest // who has joined, by the look of the name; guarded by mu
 	history []chat            // the last maxHistory, the oldest first; guarded by mu
 	claps   int               // guarded by mu
 }
@@ -71,7 +71,7 @@ func (r *room) closed(c *websocket.Conn, _ error) {
 	g := c.Value().(*guest)
 	r.mu.Lock()
 	if g.Name != "" {
-		delete(r.people, g.Name)
+		delete(r.people, look(g.Name))
 		r.outbox.Put(nil, presence{"leave", g.person, len(r.people)})
 	}
 	r.mu.Unlock()
@@ -132,7 +132,7 @@ func (r *room) do(g *guest, req request) *refusal {
 	return nil
 }
 
-// join lets g in, under a name that nobody else has. Called with mu held.
+// join lets g in, under a name that looks like nobody else's. Called with mu held.
 func (r *room) join(g *guest, name string) *refusal {
 	if g.Name != "" {
 		return refuse("joined", "You have joined already.")
@@ -142,10 +142,10 @@ func (r *room) join(g *guest, name string) *refusal {
 		return no
 	}
 	g.Name = name
-	for n := 2; r.people[g.Name] != nil; n++ {
+	for n := 2; r.people[look(g.Name)] != nil; n++ {
 		g.Name = fmt.Sprintf("%s %d", name, n)
 	}
-	r.people[g.Name] = g
+	r.people[look(g.Name)] = g
 	r.outbox.Put(nil, presence{"join", g.person, len(r.people)})
 	return nil
 }
