@@ -108,6 +108,20 @@ func TestPageTellsWhatWasRefused(t *testing.T) {
 	p.Wait(`document.querySelector("#text").value === "too much"`)
 }
 
+// Whoever types faster than may be said finds all that was refused in the field again.
+func TestPageKeepsWhatWasRefused(t *testing.T) {
+	t.Parallel()
+	b := devtools.Start(t)
+	s := command.Serve(t, "chat", "-addr", "127.0.0.1:0", "-burst", "2", "-rate", "0.01")
+	p := come(b, s.URL, "Anna")
+	p.Eval(`for (const text of ["one", "two", "three"]) {
+		document.querySelector("#text").value = text;
+		document.querySelector("#write").requestSubmit();
+	}`, nil)
+	waitLast(p, ".text", "one")
+	p.Wait(`document.querySelector("#text").value === "two\nthree"`)
+}
+
 // The server goes away and comes back: the page says so, tries again, and joins under the same name.
 func TestPageComesBack(t *testing.T) {
 	t.Parallel()

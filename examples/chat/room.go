@@ -85,15 +85,13 @@ func (r *room) message(c *websocket.Conn, msg websocket.Message) error {
 	if msg.Type != websocket.Text {
 		return &websocket.CloseError{Code: websocket.StatusUnsupportedData, Reason: "messages are JSON, in text"}
 	}
-	ok, refused := g.bucket.Take(r.rate, time.Now())
-	switch {
+	req, no := parse(msg.Data)
+	switch ok, refused := g.bucket.Take(r.rate, time.Now()); {
 	case refused > maxRefused:
 		return &websocket.CloseError{Code: websocket.StatusPolicyViolation, Reason: "too many messages"}
 	case !ok:
-		return answer(c, refuse("too_fast", "Slow down, please: %g messages a second.", r.rate.PerSecond))
-	}
-	req, no := parse(msg.Data)
-	if no == nil {
+		no = refuse("too_fast", "Slow down, please: %g messages a second.", r.rate.PerSecond)
+	case no == nil:
 		no = r.do(g, req)
 	}
 	if no != nil {

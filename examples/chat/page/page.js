@@ -13,7 +13,7 @@ let name = sessionStorage.getItem("name") ?? ""; // what we call ourselves; "": 
 let people = new Map(); // ID → name
 let typing = new Map(); // ID → timer
 let lastID = 0;         // who spoke last, 0 after news
-let lastText = "";      // what we have sent last
+let unsaid = [];        // what we have sent and not seen yet, the oldest first
 let lastTyping = -Infinity;
 
 const plural = (n, one, many) => `${number.format(n)} ${n === 1 ? one : many}`;
@@ -108,6 +108,7 @@ const receive = {
 	welcome(m) {
 		me = m.id;
 		joined = false;
+		unsaid = [];
 		people = new Map(m.people.map(p => [p.id, p.name]));
 		$("log").replaceChildren();
 		lastID = 0;
@@ -141,7 +142,7 @@ const receive = {
 	chat(m) {
 		stopsTyping(m.id);
 		showChat(m);
-		if (m.id === me) lastText = "";
+		if (m.id === me) unsaid.shift();
 	},
 	applause: showApplause,
 	typing({id}) {
@@ -158,8 +159,8 @@ const receive = {
 		}
 		if (m.about === "typing") return;
 		complain("error", m.message);
-		if (!$("text").value) $("text").value = lastText; // what was refused is not lost
-		lastText = "";
+		if (m.about !== "chat") return;
+		$("text").value = [$("text").value, unsaid.shift()].filter(Boolean).join("\n"); // what was refused is not lost
 	},
 };
 
@@ -186,7 +187,7 @@ $("write").onsubmit = event => {
 	event.preventDefault();
 	const text = $("text").value;
 	if (!text.trim() || !socket.send({type: "chat", text})) return;
-	lastText = text;
+	unsaid.push(text);
 	lastTyping = -Infinity;
 	complain("error", "");
 	$("text").value = "";
