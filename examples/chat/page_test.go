@@ -108,6 +108,27 @@ func TestPageTellsWhatWasRefused(t *testing.T) {
 	p.Wait(`document.querySelector("#text").value === "too much"`)
 }
 
+// Nobody is told that a name is taken which was only tidied up, and a blank one gets an answer.
+func TestPageTellsOneNameFromAnother(t *testing.T) {
+	t.Parallel()
+	b := devtools.Start(t)
+	s := command.Serve(t, "chat", "-addr", "127.0.0.1:0")
+	p := b.Open(s.URL)
+	p.Wait(`!document.querySelector("#enter").disabled`)
+	p.Type("#name", "   ")
+	p.Click("#enter")
+	var said string
+	p.Eval(`document.querySelector("#refused").textContent`, &said)
+	if said != "Please give a name." {
+		t.Errorf("to a blank name the page says %q", said)
+	}
+	p = come(b, s.URL, "Anna  Maria")
+	p.Eval(`document.querySelector("#log .news:last-child").textContent`, &said)
+	if said != "You have joined as Anna Maria" {
+		t.Errorf("the only person here is told %q", said)
+	}
+}
+
 // Whoever types faster than may be said finds all that was refused in the field again.
 func TestPageKeepsWhatWasRefused(t *testing.T) {
 	t.Parallel()

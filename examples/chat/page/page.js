@@ -125,7 +125,7 @@ const receive = {
 		people.set(m.id, m.name);
 		showPeople(m.present);
 		if (m.id !== me) return news(`${m.name} has joined`);
-		news(m.name === name ? "You have joined" : `${name} is taken, so you have joined as ${m.name}`);
+		news(m.name === name ? "You have joined" : `You have joined as ${m.name}`);
 		joined = true;
 		sessionStorage.setItem("name", name);
 		complain("refused", "");
@@ -178,6 +178,7 @@ const socket = connect("ws", {
 $("join").onsubmit = event => {
 	event.preventDefault();
 	name = $("name").value.trim();
+	if (!name) return complain("refused", "Please give a name.");
 	knock();
 };
 // Nobody gets in without a name.
