@@ -67,3 +67,24 @@ func TestPageShowsBufferedAmount(t *testing.T) {
 	p.Wait(`document.querySelector("#log").textContent.includes("„33554432 Oktette sind angekommen.“")`)
 	p.Wait(`document.querySelector("#log").textContent.endsWith("code1000reason„Alles ist da.“wasCleantrue")`)
 }
+
+// The button says what it does: the Close frame follows all that waits. Meanwhile nothing is read out with each number.
+func TestPageClosesBehindAnUpload(t *testing.T) {
+	t.Parallel()
+	b := devtools.Start(t)
+	s := command.Serve(t, "hello", "-addr", "127.0.0.1:0", "-speed", "134217728")
+	p := b.Open(s.URL)
+	p.Click("#random")
+	p.Wait(`!document.querySelector("#abort").disabled`)
+	p.Click("#abort")
+	p.Wait(`document.querySelector("#log").textContent.endsWith("wasCleantrue")`)
+	var button, live string
+	p.Eval(`document.querySelector("#abort").textContent`, &button)
+	p.Eval(`document.querySelector("#buffered").ariaLive ?? ""`, &live)
+	if button != "Schließen" {
+		t.Errorf("the button that closes behind the upload says %q", button)
+	}
+	if live != "off" {
+		t.Errorf("the number that changes all the time has aria-live %q", live)
+	}
+}

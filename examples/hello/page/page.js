@@ -91,7 +91,7 @@ function send(data, length) {
 		for (const id of ["file", "random"]) $(id).disabled = false;
 		$("abort").disabled = true;
 	});
-	$("abort").onclick = () => socket.close(4000, "Abgebrochen");
+	$("abort").onclick = () => socket.close(4000, "Genug");
 }
 
 // draw draws how much waited, from the first point to the last, as high as length.
