@@ -29,6 +29,26 @@ func TestPageDraws(t *testing.T) {
 	}
 }
 
+// What changes many times a second is not read out.
+func TestPageDoesNotTalkAllTheTime(t *testing.T) {
+	t.Parallel()
+	b := devtools.Start(t)
+	s := command.Serve(t, "push", "-addr", "127.0.0.1:0", "-every", "20ms")
+	p := b.Open(s.URL)
+	p.Wait(`document.querySelector("#gap").value.endsWith(" ms")`)
+	var talking []string
+	p.Eval(`new Promise(done => {
+		const ids = new Set(), all = {childList: true, characterData: true, subtree: true};
+		for (const e of document.querySelectorAll("output, [role=status], [role=log], [aria-live]"))
+			if (e.ariaLive !== "off") new MutationObserver(() => ids.add(e.id)).observe(e, all);
+		let values = 0;
+		new MutationObserver(() => ++values === 20 && done([...ids])).observe(document.querySelector("#n"), all);
+	})`, &talking)
+	if len(talking) > 0 {
+		t.Errorf("live regions that change with each value: %q", talking)
+	}
+}
+
 // drawn is whether a canvas has as many points in the colour of its line as a line of some length has.
 const drawn = `(() => {
 	const canvas = document.querySelector("#%s"), probe = document.querySelector("body > i");
