@@ -38,7 +38,7 @@ type crowd struct {
 	err    error           // what went wrong first; guarded by mu
 }
 
-// start shares out the connections: each process gets its part of each address.
+// start shares out the connections: each process gets its part of each address. On an error none is left.
 func start(cfg config, addrs []string) (*crowd, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -54,11 +54,12 @@ func start(cfg config, addrs []string) (*crowd, error) {
 		cmd := exec.Command(self, args...)
 		cmd.Stderr = os.Stderr
 		out, err := cmd.StdoutPipe()
-		if err != nil {
-			return c, err
+		if err == nil {
+			err = cmd.Start()
 		}
-		if err := cmd.Start(); err != nil {
-			return c, err
+		if err != nil {
+			c.stop()
+			return nil, err
 		}
 		c.cmds = append(c.cmds, cmd)
 		go c.listen(i, out)

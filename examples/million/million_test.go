@@ -48,6 +48,29 @@ func TestRefusesWhatCannotBe(t *testing.T) {
 	}
 }
 
+// Where not all clients can be started, those that were are ended.
+func TestAFailedStartLeavesNoProcess(t *testing.T) {
+	var before syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &before); err != nil {
+		t.Fatal(err)
+	}
+	few := before
+	few.Cur = 30
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &few); err != nil {
+		t.Fatal(err)
+	}
+	_, err := start(config{clients: 100}, nil)
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &before); err != nil {
+		t.Fatal(err)
+	}
+	if err == nil {
+		t.Fatal("100 clients with 30 descriptors: no error")
+	}
+	if _, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil); err != syscall.ECHILD {
+		t.Errorf("clients are left: %v, want %v", err, syscall.ECHILD)
+	}
+}
+
 func TestSharesAddUp(t *testing.T) {
 	for _, n := range []int{0, 1, 7, 25000, 1 << 20} {
 		for parts := 1; parts < 9; parts++ {
