@@ -53,6 +53,10 @@ const (
 )
 
 // CloseError says that the peer has closed the connection with a Close frame.
+//
+// Handle and Message of a Server may return one, to close the connection with its
+// code and reason. Server.Closed then gets that one, though nothing was received:
+// its text, which names the peer, and CloseStatus can't tell one from the other.
 type CloseError struct {
 	Code   StatusCode // as received; 1005 where the Close frame had none
 	Reason string     // UTF-8, at most 123 octets
@@ -90,7 +94,8 @@ func violation(code StatusCode, section, rule string) *ProtocolError {
 }
 
 // CloseStatus returns the code of the Close frame that err tells of: one that was
-// received, 1005 where it had none. It returns -1 for any other error and nil.
+// received, 1005 where it had none. It returns -1 for any other error and nil. Of a
+// CloseError that a Server's Handle or Message has made it returns that one's code.
 func CloseStatus(err error) StatusCode {
 	var closed *CloseError
 	if errors.As(err, &closed) && closed != nil {

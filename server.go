@@ -50,8 +50,10 @@ type Server struct {
 
 	// Closed is called once for each connection whose Open returned nil, after all
 	// other calls. err says why it ended: a *CloseError where the peer closed it,
-	// what Handle or Message returned where that did, net.ErrClosed after a Close
-	// of our own, and so on as errors of Conn.Read; nil where Handle returned nil.
+	// what Handle or Message returned where that did (a *CloseError too, if that is
+	// what it returned), net.ErrClosed after a Close of our own, ErrQueueFull where
+	// Broadcast dropped it, and so on as errors of Conn.Read; nil where the nil of
+	// Handle ended it.
 	Closed func(c *Conn, err error)
 
 	// Configure may change the Options for one request; o is a copy. The answer to
