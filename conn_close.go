@@ -706,7 +706,8 @@ func (c *Conn) errNow() error {
 // CloseRead says that no data is expected from the peer: one goroutine, which
 // lives as long as the connection, answers control frames, and a data message
 // ends the connection with 1008. Reads fail from then on. Context tells when the
-// connection is over.
+// connection is over. In event mode, where reads fail anyway, it does nothing:
+// Message gets what arrives.
 func (c *Conn) CloseRead() {
 	c.mu.Lock()
 	done := c.readIsClosed || c.cause != nil || c.eventMode
