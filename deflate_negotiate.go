@@ -28,7 +28,8 @@ type Compression struct {
 	// will be.
 	Threshold int
 	// ContextTakeover asks for and allows context takeover in both directions (RFC 7692 section 7.1.1). What the peer
-	// refuses is off.
+	// refuses is off. Where it is false, Dial asks the server for none, and fails if the answer does not say so
+	// (section 7.1.1.1): a few servers, such as Tornado's, overlook the question, and need true.
 	ContextTakeover bool
 	// ServerMaxWindowBits and ClientMaxWindowBits limit the window, 2 to that power in octets, of what the server and
 	// what the client sends, 8 to 15 (RFC 7692 section 7.1.2). 0: 15; values outside are taken as the nearest. A client
