@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"bytes"
+	"compress/flate"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -745,8 +746,13 @@ func TestBombBehindOurClose(t *testing.T) {
 		pieces = 64
 	}
 	bomb := append(bytes.Repeat(piece, pieces), 0)
+	begun := time.Now()
+	if _, err := io.CopyN(io.Discard, flate.NewReader(bytes.NewReader(piece)), 32<<20); err != nil {
+		t.Fatal(err)
+	}
+	inflating := time.Since(begun) * time.Duration(pieces) // on this machine, as busy as it is
 	ours, theirs := tcpEnds(t)
-	c := NewServerConn(ours, &Options{Compression: &Compression{}, KeepAlive: -1, CloseTimeout: 2 * time.Second})
+	c := NewServerConn(ours, &Options{Compression: &Compression{}, KeepAlive: -1, CloseTimeout: time.Minute})
 	p := newWirePeer(theirs, true)
 	go func() {
 		for f := range p.frames {
@@ -757,8 +763,9 @@ func TestBombBehindOurClose(t *testing.T) {
 			}
 		}
 	}()
-	if err := c.Close(StatusNormalClosure, ""); err != nil {
-		t.Errorf("Close: %v, want nil: the peer has answered at once", err)
+	begun = time.Now()
+	if err := c.Close(StatusNormalClosure, ""); err != nil || time.Since(begun) > inflating/3 {
+		t.Errorf("Close took %v, and got %v: the peer has answered at once, and inflating takes %v", time.Since(begun), err, inflating)
 	}
 }
 
