@@ -1,9 +1,11 @@
 package main
 
-// This file holds the exit status of the built command. What the kit finds is tested where it is.
+// This file holds what the command makes of flags and verdicts. What the kit finds is tested where it is.
 
 import (
 	"bytes"
+	"cmp"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -28,60 +30,59 @@ func echoServer(t *testing.T) string {
 	return "ws" + strings.TrimPrefix(hs.URL, "http")
 }
 
-// Success means that something was examined.
-func TestExitStatus(t *testing.T) {
-	t.Parallel()
-	const one = "^5.4-octets-0$"
-	url := echoServer(t)
-	hs := httptest.NewServer(http.NotFoundHandler())
-	defer hs.Close()
+// Success means that something was examined. In this process, as it takes a while to make the cases.
+func TestNothingExaminedIsNoSuccess(t *testing.T) {
+	refusing := httptest.NewServer(http.NotFoundHandler())
+	defer refusing.Close()
 	for _, row := range []struct {
-		why, said string
-		args      []string
-		want      int
+		why, pattern, url string
+		wrong             bool
+		said              string // by the error
 	}{
-		{"one case", "", []string{"-run", one, url}, 0},
-		{"a case that goes wrong", "", []string{"-run", one, "ws" + strings.TrimPrefix(hs.URL, "http")}, 1},
-		{"no URL", "one URL", nil, 2},
-		{"no server", "no server at", []string{"ws://127.0.0.1:1"}, 2},
-		{"a pattern that matches nothing", "no case was examined", []string{"-run", "typo", url}, 2},
-		{"nothing at a time", "more than 0", []string{"-run", one, "-parallel", "-1", url}, 2},
-		{"no patience", "more than 0", []string{"-run", one, "-patience", "-1s", url}, 2},
+		{"a case that goes right", "^5.4-octets-0$", echoServer(t), false, ""},
+		{"a case that goes wrong", "^5.4-octets-0$", "ws" + strings.TrimPrefix(refusing.URL, "http"), true, ""},
+		{"a pattern that matches nothing", "typo", echoServer(t), false, "conform: no case was examined"},
 	} {
-		var stderr bytes.Buffer
-		cmd := command.New(t, "conform", row.args...)
-		cmd.Stderr = &stderr
-		_ = cmd.Run()
-		if got := cmd.ProcessState.ExitCode(); got != row.want || !strings.Contains(stderr.String(), row.said) {
-			t.Errorf("%s: exit status %d, said %q; want status %d and %q", row.why, got, &stderr, row.want, row.said)
+		f := flags{pattern: row.pattern, parallel: 1, patience: time.Second}
+		wrong, err := f.run([]string{row.url}, io.Discard, io.Discard)
+		if wrong != row.wrong || fmt.Sprint(err) != cmp.Or(row.said, "<nil>") {
+			t.Errorf("%s: wrong %v, error %v; want %v, %q", row.why, wrong, err, row.wrong, row.said)
 		}
 	}
 }
 
 // Who was interrupted before a client came has examined none.
-func TestExitStatusWithoutAClient(t *testing.T) {
-	t.Parallel()
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = r.Close() }()
-	cmd := command.New(t, "conform", "-listen", "127.0.0.1:0")
-	cmd.Stderr = w
-	err = cmd.Start()
+func TestNoClientIsNoSuccess(t *testing.T) {
+	r, w := io.Pipe()
+	go func() {
+		_, _ = r.Read(make([]byte, 1)) // "listening on …": from here on it is interrupted, and not the test
+		self, _ := os.FindProcess(os.Getpid())
+		_ = self.Signal(os.Interrupt)
+		_, _ = io.Copy(io.Discard, r)
+	}()
+	f := flags{listen: "127.0.0.1:0", parallel: 1, patience: time.Second}
+	_, err := f.run(nil, io.Discard, w)
 	_ = w.Close()
-	if err != nil {
-		t.Fatal(err)
+	if err == nil {
+		t.Error("nothing was examined, and that is no error")
 	}
-	_ = r.SetReadDeadline(time.Now().Add(20 * time.Second))
-	said := make([]byte, 1)
-	if _, err := r.Read(said); err != nil { // "listening on …"
-		t.Fatal(err)
-	}
-	_ = cmd.Process.Signal(os.Interrupt)
-	rest, _ := io.ReadAll(r)
-	_ = cmd.Wait()
-	if got := cmd.ProcessState.ExitCode(); got != 2 || !bytes.Contains(rest, []byte("no case was examined")) {
-		t.Errorf("exit status %d, said %q; want status 2 and that there was no case", got, rest)
+}
+
+// What can't be done ends the command with status 2, and it says why.
+func TestWrongCommandLine(t *testing.T) {
+	t.Parallel()
+	for said, args := range map[string][]string{
+		"one URL, or":             nil,
+		"no server at":            {"ws://127.0.0.1:1"},
+		"-parallel and":           {"-run", "^5.4-octets-0$", "-parallel", "-1", echoServer(t)},
+		"-patience are more than": {"-run", "^5.4-octets-0$", "-patience", "-1s", echoServer(t)},
+	} {
+		var stderr bytes.Buffer
+		cmd := command.New(t, "conform", args...)
+		cmd.Stderr = &stderr
+		_ = cmd.Run()
+		if got := cmd.ProcessState.ExitCode(); got != 2 || !strings.Contains(stderr.String(), said) {
+			t.Errorf("%q: exit status %d, said %q; want status 2 and %q", args, got, &stderr, said)
+		}
 	}
 }
