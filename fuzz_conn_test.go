@@ -500,7 +500,7 @@ func overSocket(t *testing.T, l net.Listener, stream chunks) (near net.Conn, sen
 	}
 	go func() {
 		_, _ = io.Copy(struct{ io.Writer }{far}, struct{ io.Reader }{&stream}) // as far as it is taken
-		_ = far.(*net.UnixConn).CloseWrite()
+		_ = far.(interface{ CloseWrite() error }).CloseWrite()
 	}()
 	all := make(chan []byte, 1)
 	go func() {

@@ -369,14 +369,28 @@ func (w *slowH2) Write(p []byte) (int, error) {
 	return 0, errors.New("reset")
 }
 
+// outlastsWrites checks that s serves a request over HTTP/2, which w answers, for as long as a Write goes on.
+func (w *slowH2) outlastsWrites(t *testing.T, s *Server) {
+	t.Helper()
+	r := connectRequest()
+	body, keep := io.Pipe()
+	defer keep.Close()
+	r.Body = body
+	s.ServeHTTP(w, r)
+	if len(w.inside) > 0 {
+		t.Error("ServeHTTP has returned while a Write of net/http's ResponseWriter goes on")
+	}
+	time.Sleep(time.Minute)
+}
+
+func newSlowH2() *slowH2 {
+	return &slowH2{h: http.Header{}, stuck: make(chan struct{}), woken: make(chan struct{}), inside: make(chan struct{}, 1)}
+}
+
 // The handler of an HTTP/2 request must not return while a Write goes on.
 func TestHTTP2HandlerOutlastsWrites(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := connectRequest()
-		body, keep := io.Pipe()
-		defer keep.Close()
-		r.Body = body
-		w := &slowH2{h: http.Header{}, stuck: make(chan struct{}), woken: make(chan struct{}), inside: make(chan struct{}, 1)}
+		w := newSlowH2()
 		s := &Server{Options: *quiet(), Handle: func(c *Conn, r *http.Request) error {
 			return c.Write(context.Background(), Text, []byte("x"))
 		}}
@@ -386,12 +400,26 @@ func TestHTTP2HandlerOutlastsWrites(t *testing.T) {
 				_ = c.CloseNow()
 			}
 		}()
-		s.ServeHTTP(w, r)
-		if len(w.inside) > 0 {
-			t.Error("ServeHTTP has returned while a Write of net/http's ResponseWriter goes on")
-		}
-		time.Sleep(time.Minute)
+		w.outlastsWrites(t, s)
 	})
+}
+
+// The same where the connection is cut before anybody waits for its end, whatever Open returns.
+func TestHTTP2HandlerOutlastsWritesOfOpen(t *testing.T) {
+	for _, result := range []error{nil, errors.New("refused")} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newSlowH2()
+			s := &Server{Options: *quiet(), Handle: func(*Conn, *http.Request) error { return nil }}
+			s.Open = func(c *Conn, _ *http.Request) error {
+				go func() { _ = c.Write(context.Background(), Text, []byte("x")) }()
+				<-w.stuck
+				go func() { _ = c.CloseNow() }()
+				<-w.woken
+				return result
+			}
+			w.outlastsWrites(t, s)
+		})
+	}
 }
 
 // The request's context says nothing about the connection (Accept), over HTTP/2 too.
@@ -409,31 +437,5 @@ func TestRequestContextIsNothingOverHTTP2(t *testing.T) {
 	cancel()
 	if err := c.Write(context.Background(), Text, []byte("x")); err != nil {
 		t.Errorf("Write: %v", err)
-	}
-}
-
-// The same where the connection is cut before anybody waits for its end, whatever Open returns.
-func TestHTTP2HandlerOutlastsWritesOfOpen(t *testing.T) {
-	for _, result := range []error{nil, errors.New("refused")} {
-		synctest.Test(t, func(t *testing.T) {
-			r := connectRequest()
-			body, keep := io.Pipe()
-			defer keep.Close()
-			r.Body = body
-			w := &slowH2{h: http.Header{}, stuck: make(chan struct{}), woken: make(chan struct{}), inside: make(chan struct{}, 1)}
-			s := &Server{Options: *quiet(), Handle: func(*Conn, *http.Request) error { return nil }}
-			s.Open = func(c *Conn, _ *http.Request) error {
-				go func() { _ = c.Write(context.Background(), Text, []byte("x")) }()
-				<-w.stuck
-				go func() { _ = c.CloseNow() }()
-				<-w.woken
-				return result
-			}
-			s.ServeHTTP(w, r)
-			if len(w.inside) > 0 {
-				t.Errorf("Open returned %v: ServeHTTP has returned while a Write of net/http's ResponseWriter goes on", result)
-			}
-			time.Sleep(time.Minute)
-		})
 	}
 }
