@@ -5,7 +5,6 @@ package websocket
 // always has a goroutine that reads, for a net.Pipe has no buffer.
 
 import (
-	"bytes"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -14,6 +13,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -235,11 +235,12 @@ func newPeer(t testing.TB, conn io.ReadWriteCloser, client bool) *peer {
 // read collects the frames that arrive.
 func (p *peer) read() {
 	var b []byte
-	buf := make([]byte, 64<<10)
 	for {
-		n, err := p.conn.Read(buf)
-		b = append(b, buf[:n]...)
-		b = p.parse(b)
+		if cap(b)-len(b) < 4<<10 {
+			b = slices.Grow(b, 64<<10)
+		}
+		n, err := p.conn.Read(b[len(b):min(cap(b), len(b)+64<<10)])
+		b = p.parse(b[:len(b)+n])
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			if wait := p.isDeaf(); wait != nil {
 				<-wait
@@ -269,10 +270,11 @@ func (p *peer) parse(b []byte) []byte {
 			return nil
 		}
 		if n == 0 || int64(len(b)-n) < h.Length {
-			return b
+			return slices.Grow(b, max(0, n+int(min(h.Length, 64<<20))-len(b))) // once, not each time that a part of it comes
 		}
-		payload := bytes.Clone(b[n : n+int(h.Length)])
-		b = b[n+int(h.Length):]
+		end := n + int(h.Length)
+		payload := b[n:end:end]
+		b = b[end:]
 		f := frame{Header: h, payload: payload, misplace: h.Masked == p.client}
 		p.mu.Lock()
 		if h.Masked {
