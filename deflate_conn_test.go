@@ -395,6 +395,32 @@ func TestBombs(t *testing.T) {
 	}
 }
 
+// Empty blocks (RFC 7692 section 7.2.3.6) may go on for ever; a message that is flushed
+// behind each octet may be read all the same.
+func TestEmptyBlocksCountToo(t *testing.T) {
+	const limit = 10000
+	flushed := strings.Repeat("\x4a\x04\x00\x00\x00\xff\xff", limit) // 'a', and an empty stored block
+	flushed = strings.TrimSuffix(flushed, "\x00\x00\xff\xff")
+	empty := strings.Repeat("\x00\x00\x00\xff\xff", 50000)
+	for _, fragment := range []int{1 << 20, 1000} {
+		eachDeflateSide(t, Options{ReadLimit: limit, Compression: &Compression{}}, func(t *testing.T, c *Conn, p *wirePeer) {
+			go func() {
+				p.sendIn([]byte(flushed), fragment)
+				p.sendIn([]byte(empty), fragment)
+			}()
+			if _, got, err := c.Read(background); string(got) != strings.Repeat("a", limit) {
+				t.Fatalf("flushed behind each octet: got %d octets and %v", len(got), err)
+			}
+			if _, got, err := c.Read(background); !errors.Is(err, ErrTooBig) {
+				t.Errorf("empty blocks: got %d octets and %v, want ErrTooBig", len(got), err)
+			}
+			if code := p.closeCode(); code != StatusMessageTooBig {
+				t.Errorf("closed with %d, want 1009", code)
+			}
+		})
+	}
+}
+
 func TestReadLimitIsExact(t *testing.T) {
 	for _, n := range []int{1000, 1001} {
 		eachDeflateSide(t, Options{ReadLimit: 1000, Compression: &Compression{}}, func(t *testing.T, c *Conn, p *wirePeer) {
@@ -448,6 +474,11 @@ func TestReadLimitSinksBelowWhatWasRead(t *testing.T) {
 // sendBomb sends a small message, and then a compressed one in fragments.
 func (p *wirePeer) sendBomb(payload []byte, fragment int) {
 	p.send(Header{Fin: true, Rsv1: true, Opcode: OpBinary}, deflated(&deflateParams{sendBits: 15, level: 1}, "hello"))
+	p.sendIn(payload, fragment)
+}
+
+// sendIn sends a compressed message in fragments.
+func (p *wirePeer) sendIn(payload []byte, fragment int) {
 	h := Header{Rsv1: true, Opcode: OpBinary}
 	for !h.Fin {
 		n := min(len(payload), fragment)

@@ -111,7 +111,8 @@
 //
 // Every limit has a default, and a negative value turns it off. A message may have
 // Options.ReadLimit octets (1 MiB), counted after decompression, and
-// Options.MaxFragments frames; a longer one ends the connection with 1009.
+// Options.MaxFragments frames; a longer one ends the connection with 1009, and so
+// does one that is compressed to more than 16 times the limit and 64 KiB.
 // SetReadLimit changes the limit while a connection lives, for example after a
 // login. A length that a header declares costs nothing: memory is taken for octets
 // that have come. Options.SendLimit (1 MiB) is what may wait in a send queue.

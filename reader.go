@@ -12,12 +12,15 @@ import (
 	"sync/atomic"
 )
 
-// ErrTooBig says that a message is longer than Options.ReadLimit, or came in
-// more frames than Options.MaxFragments. The peer was sent the close code 1009
-// (RFC 6455 section 7.4.1).
+// ErrTooBig says that a message is longer than Options.ReadLimit, came in more
+// frames than Options.MaxFragments, or was compressed to many times ReadLimit. The
+// peer was sent the close code 1009 (RFC 6455 section 7.4.1).
 var ErrTooBig = errors.New("websocket: message is longer than the read limit")
 
-var errTooManyFragments = tooBig("websocket: message has more frames than MaxFragments allows")
+var (
+	errTooManyFragments = tooBig("websocket: message has more frames than MaxFragments allows")
+	errTooManyOctets    = tooBig("websocket: compressed message has more octets than the read limit can need")
+)
 
 // tooBig is an ErrTooBig with a text of its own.
 type tooBig string
@@ -34,6 +37,12 @@ const (
 	firstGrowth = 64 << 10
 	// minGrowth is the least, in octets, where the length is not known.
 	minGrowth = 512
+	// maxDeflated is how many octets a compressed message may have for each that it may
+	// inflate to: one that is flushed behind each octet has seven, and one of empty
+	// blocks, which never ends, any number.
+	maxDeflated = 16
+	// minDeflated is how many it may have in any case.
+	minDeflated = 64 << 10
 	// directRead is from how many octets on a payload is read straight to where
 	// it is wanted, and not by way of a pooled buffer.
 	directRead = 4 << 10
@@ -61,6 +70,7 @@ type reader struct {
 	offset  int       // where in the masking key the next octet is
 	ctl     *ctlFrame // a control frame of which only a part has arrived; nil: none
 	size    int64     // octets of the open message that were taken, after decompression
+	packed  int64     // octets of the open message's frames so far, where it is compressed
 	text    utf8Check // of the open message
 	inflate *inflater // made on first use
 	fed     int       // octets of buf that inflate looks at
@@ -207,7 +217,7 @@ func (r *reader) buffered() int { return r.end - r.pos }
 // dataFrame begins a frame of a message.
 func (r *reader) dataFrame(h *Header) error {
 	if r.seq.fragments == 1 {
-		r.size, r.text = 0, 0
+		r.size, r.packed, r.text = 0, 0, 0
 		if r.seq.compressed && r.inflate == nil {
 			r.inflate = newInflater(r.deflate)
 		}
@@ -216,10 +226,18 @@ func (r *reader) dataFrame(h *Header) error {
 	if r.seq.fragments > r.frames {
 		return errTooManyFragments
 	}
-	// What is compressed can only be measured as it is inflated.
-	if !r.seq.compressed && h.Length > r.limit.Load()-r.size {
-		return ErrTooBig
+	limit := r.limit.Load()
+	if !r.seq.compressed {
+		if h.Length > limit-r.size {
+			return ErrTooBig
+		}
+		return nil
 	}
+	// What is compressed can only be measured as it is inflated; but it has to give something.
+	if limit < math.MaxInt64/(2*maxDeflated) && h.Length > limit*maxDeflated+minDeflated-r.packed {
+		return errTooManyOctets
+	}
+	r.packed += h.Length
 	return nil
 }
 
