@@ -72,6 +72,7 @@ type Conn struct {
 	deflater     *deflater  // made on first use; guarded by framing
 	fragmenting  bool       // a MessageWriter has begun a message; guarded by framing
 
+	served    bool   // a Server has it; guarded by mu
 	eventMode bool   // messages go to a function; guarded by mu
 	onOver    func() // called when the connection is over, perhaps twice; guarded by mu
 

@@ -168,6 +168,7 @@ func borrowCompressor(level int) *compressor {
 type inflater struct {
 	p       *deflateParams
 	window  []byte     // with takeover the end of the messages so far, at most what the peer's window holds
+	octets  int64      // of the payloads of the message's frames so far
 	patient bool       // nobody wants a part of the message: until patience is over its payload is held
 	held    []byte     // the payload so far
 	m       *inflation // the message that is being inflated; nil between messages and while all of it is held

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"reflect"
 	"runtime"
 	"strconv"
 	"strings"
@@ -175,6 +176,13 @@ func alone(t *testing.T) bool {
 		t.Errorf("in a process of its own: %v", err)
 	}
 	return false
+}
+
+// An octet more, and a connection takes the allocator's next size, of 128 octets more.
+func TestConnectionFillsItsSize(t *testing.T) {
+	if size := reflect.TypeFor[Conn]().Size(); strconv.IntSize == 64 && size > 1024 {
+		t.Errorf("a Conn has %d octets, want 1024 at most", size)
+	}
 }
 
 func TestMemoryOfAnIdleConnection(t *testing.T) {

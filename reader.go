@@ -70,7 +70,6 @@ type reader struct {
 	offset  int       // where in the masking key the next octet is
 	ctl     *ctlFrame // a control frame of which only a part has arrived; nil: none
 	size    int64     // octets of the open message that were taken, after decompression
-	packed  int64     // octets of the open message's frames so far, where it is compressed
 	text    utf8Check // of the open message
 	inflate *inflater // made on first use
 	fed     int       // octets of buf that inflate looks at
@@ -217,9 +216,12 @@ func (r *reader) buffered() int { return r.end - r.pos }
 // dataFrame begins a frame of a message.
 func (r *reader) dataFrame(h *Header) error {
 	if r.seq.fragments == 1 {
-		r.size, r.packed, r.text = 0, 0, 0
-		if r.seq.compressed && r.inflate == nil {
-			r.inflate = newInflater(r.deflate)
+		r.size, r.text = 0, 0
+		if r.seq.compressed {
+			if r.inflate == nil {
+				r.inflate = newInflater(r.deflate)
+			}
+			r.inflate.octets = 0
 		}
 	}
 	r.left, r.key, r.offset = h.Length, h.Key, 0 // also where that is too much: who awaits a Close frame reads past it
@@ -234,10 +236,10 @@ func (r *reader) dataFrame(h *Header) error {
 		return nil
 	}
 	// What is compressed can only be measured as it is inflated; but it has to give something.
-	if limit < math.MaxInt64/(2*maxDeflated) && h.Length > limit*maxDeflated+minDeflated-r.packed {
+	if limit < math.MaxInt64/(2*maxDeflated) && h.Length > limit*maxDeflated+minDeflated-r.inflate.octets {
 		return errTooManyOctets
 	}
-	r.packed += h.Length
+	r.inflate.octets += h.Length
 	return nil
 }
 

@@ -79,7 +79,10 @@ var ErrServerClosed = errors.New("websocket: server is shut down")
 
 var errDown = &HandshakeError{Status: http.StatusServiceUnavailable, Rule: "server is shut down"}
 
-var errServerMode = errors.New("websocket: exactly one of Server.Handle and Server.Message has to be set")
+var (
+	errServerMode  = errors.New("websocket: exactly one of Server.Handle and Server.Message has to be set")
+	errServedTwice = errors.New("websocket: connection is served already")
+)
 
 // session is a connection in a Server.
 type session struct {
@@ -213,8 +216,9 @@ func (s *Server) checkIdle() {
 // Serve takes over a connection that was opened elsewhere, as if its request had
 // come to ServeHTTP: it calls Open, returns, and the connection is handled, among
 // Conns, broadcast to and shut down. r may be nil. The error is that of Open, or
-// ErrServerClosed; then the connection was closed. A read that is under way goes on;
-// events begin when it has returned.
+// ErrServerClosed; then the connection was closed. One that a Server has already stays
+// as it is, and that is an error too. A read that is under way goes on; events begin
+// when it has returned.
 func (s *Server) Serve(c *Conn, r *http.Request) error {
 	if (s.Handle == nil) == (s.Message == nil) {
 		_ = c.Close(StatusInternalError, "")
@@ -227,6 +231,9 @@ func (s *Server) Serve(c *Conn, r *http.Request) error {
 }
 
 func (s *Server) serve(c *Conn, r *http.Request) error {
+	if !c.claim() {
+		return errServedTwice
+	}
 	e := s.newSession(c)
 	if !s.join(e) {
 		s.turnAway(c)
@@ -244,6 +251,15 @@ func (s *Server) serve(c *Conn, r *http.Request) error {
 		e.events.start()
 	}
 	return nil
+}
+
+// claim says whether c is the first Server's that asks.
+func (c *Conn) claim() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	first := !c.served
+	c.served = true
+	return first
 }
 
 // newSession makes the session of c, in event mode together with what that needs.

@@ -14,6 +14,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -779,6 +780,31 @@ func TestServeOverAPipe(t *testing.T) {
 			t.Errorf("Serve after Shutdown: %v", err)
 		}
 		p.want("the end", closeFrame(1001, ""))
+	})
+}
+
+// A connection that two Servers have, or one has twice, would be read by both.
+func TestConnectionIsServedOnce(t *testing.T) {
+	bothModes(t, func(t *testing.T, serve func(*Server, func(*Conn, Message) error) *Server) {
+		s, other := serve(&Server{Options: *quiet()}, writeBack), serve(&Server{Options: *quiet()}, writeBack)
+		near, far := net.Pipe()
+		p := newPeer(t, far, true)
+		c := NewServerConn(near, quiet())
+		if err := s.Serve(c, nil); err != nil {
+			t.Fatal(err)
+		}
+		for _, again := range []*Server{s, other} {
+			if err := again.Serve(c, nil); err != errServedTwice {
+				t.Errorf("got %v, want that it is served already", err)
+			}
+		}
+		p.sends(text("still there?"))
+		p.want("the echo", text("still there?"))
+		if s, other := len(slices.Collect(s.Conns())), len(slices.Collect(other.Conns())); s != 1 || other != 0 {
+			t.Errorf("%d and %d connections, want 1 and none", s, other)
+		}
+		p.sends(closeFrame(1000, ""))
+		p.want("the answer", closeFrame(1000, ""))
 	})
 }
 
