@@ -301,20 +301,37 @@ func (c *Conn) paid(asked bool) {
 	c.mu.Unlock()
 }
 
-// startTimers makes the timers for a stream that has no deadlines.
+// startTimers makes the timers that a stream needs which is no socket, or has no
+// deadlines at all.
 func (c *Conn) startTimers() {
-	if c.conn != nil {
-		return
-	}
-	if timeout := c.limits.writeTimeout; timeout > 0 {
-		c.w.expiry = time.AfterFunc(timeout, func() { c.cut(tookNothing(os.ErrDeadlineExceeded)) })
+	if timeout := c.limits.writeTimeout; timeout > 0 && !c.w.raw.isRaw() {
+		expire := func() { c.cut(tookNothing(os.ErrDeadlineExceeded)) }
+		if c.conn != nil {
+			expire = c.clearWriteDeadline
+		}
+		c.w.expiry = time.AfterFunc(timeout, expire)
 		c.w.expiry.Stop()
 	}
-	if c.limits.keepAlive > 0 {
+	if c.conn == nil && c.limits.keepAlive > 0 {
 		c.mu.Lock()
 		c.ping.due = monotonic() + c.limits.keepAlive
 		c.ping.timer = time.AfterFunc(c.limits.keepAlive, c.tick)
 		c.mu.Unlock()
+	}
+}
+
+// clearWriteDeadline leaves no deadline behind that would pass while a Read may write as
+// well: crypto/tls answers a KeyUpdate there (RFC 8446 section 4.6.3), and after a
+// deadline nothing can be written. Before and after each write that would cost much.
+func (c *Conn) clearWriteDeadline() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.cutOff:
+	case c.framing.held:
+		c.w.expiry.Reset(c.w.timeout / 8) // there are timeout/2 left
+	default:
+		c.w.clear()
 	}
 }
 

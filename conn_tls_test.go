@@ -183,15 +183,35 @@ func (c *deadlined) SetWriteDeadline(at time.Time) error {
 	return c.Conn.SetWriteDeadline(at)
 }
 
+// wantNonePassed waits for d and fails if a deadline passes meanwhile, and if one is set then.
+func (c *deadlined) wantNonePassed(t *testing.T, d time.Duration) {
+	t.Helper()
+	for end := time.Now().Add(d); ; time.Sleep(time.Millisecond) {
+		synctest.Wait()
+		c.mu.Lock()
+		at := c.at
+		c.mu.Unlock()
+		switch done := !time.Now().Before(end); {
+		case !at.IsZero() && !time.Now().Before(at):
+			t.Fatal("a write deadline has passed while nobody wrote")
+		case done && !at.IsZero():
+			t.Fatal("a write deadline is left")
+		case done:
+			return
+		}
+	}
+}
+
 // crypto/tls writes in a Read where the peer asks for new keys (RFC 8446 section 4.6.3), and after a deadline that passed it never
-// writes again: none is left behind, whatever was written.
+// writes again: none passes while nobody writes, whatever was written.
 func TestNoWriteDeadlineIsLeftBehind(t *testing.T) {
+	const timeout = 100 * time.Millisecond
 	synctest.Test(t, func(t *testing.T) {
 		near, far := net.Pipe()
 		p := newPeer(t, far, true)
 		p.bubble = true
 		conn := &deadlined{Conn: near}
-		c := endpointOver(t, conn, quiet(), false)
+		c := endpointOver(t, conn, &Options{KeepAlive: -1, WriteTimeout: timeout}, false)
 		got := readAsync(t.Context(), c)
 		m, err := c.Writer(t.Context(), Text)
 		if err == nil {
@@ -202,12 +222,46 @@ func TestNoWriteDeadlineIsLeftBehind(t *testing.T) {
 		if r := <-got; errors.Join(err, r.err) != nil {
 			t.Fatal(err, r.err)
 		}
-		p.hasSent()
-		synctest.Wait()
-		conn.mu.Lock()
-		defer conn.mu.Unlock()
-		if !conn.at.IsZero() {
-			t.Errorf("a write deadline of %v is left", conn.at)
+		conn.wantNonePassed(t, 2*timeout)
+		for i := range 50 { // one write after the other
+			if err := c.Write(t.Context(), Text, []byte("x")); err != nil {
+				t.Fatal(i, err)
+			}
+			time.Sleep(timeout / 10)
+		}
+		conn.wantNonePassed(t, 2*timeout)
+	})
+}
+
+// Nor is one left where a write goes on when that is looked for; but that write has its own.
+func TestNoWriteDeadlineIsLeftBehindASlowWrite(t *testing.T) {
+	const timeout = 100 * time.Millisecond
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		conn := &deadlined{Conn: near}
+		c := endpointOver(t, conn, &Options{KeepAlive: -1, WriteTimeout: timeout}, false)
+		taken := func(after time.Duration) {
+			time.Sleep(after)
+			if _, err := far.Read(make([]byte, 100)); err != nil {
+				t.Error(err)
+			}
+		}
+		for range 2 {
+			for _, after := range []time.Duration{0, timeout * 8 / 10} { // the second begins soon enough to keep the first one's deadline
+				go taken(after)
+				if err := c.Write(t.Context(), Text, []byte("x")); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(timeout * 4 / 10)
+			}
+			conn.wantNonePassed(t, 2*timeout)
+		}
+		go taken(0)
+		err := c.Write(t.Context(), Text, []byte("x"))
+		time.Sleep(timeout * 4 / 10)
+		began := time.Now()
+		if lost := c.Write(t.Context(), Text, []byte("y")); err != nil || lost == nil || time.Since(began) > 2*timeout {
+			t.Errorf("a write that the peer does not take: %v and %v after %v", err, lost, time.Since(began))
 		}
 	})
 }

@@ -215,8 +215,14 @@ func (c *Conn) freeReader() {
 
 // freeWriter is freeReader for writing.
 func (c *Conn) freeWriter() {
-	if c.cutOff && !c.framing.held && c.deflater != nil {
+	if !c.cutOff || c.framing.held {
+		return
+	}
+	if c.deflater != nil {
 		c.deflater.forget()
+	}
+	if c.w.expiry != nil {
+		c.w.expiry.Stop() // it holds on to c
 	}
 }
 

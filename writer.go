@@ -40,7 +40,7 @@ type writer struct {
 	raw     rawWriter     // for writing without waiting
 	client  bool          // frames are masked
 	timeout time.Duration // longest that the peer may take nothing; 0: no limit
-	expiry  *time.Timer   // closes a stream without deadlines after timeout; nil: not needed
+	expiry  *time.Timer   // of a write where there is no raw: see startTimers; nil: not needed
 
 	deadline time.Duration // that is set on conn, by monotonic; 0: none that counts
 	halted   atomic.Bool   // interrupt was called
@@ -273,16 +273,14 @@ func (w *writer) write(p []byte) (n int64, err error) {
 		}
 		p = p[some:]
 		if again := w.wrote(int64(some), err); !again && (err != nil || len(p) == 0) {
-			w.clear()
 			return n, err
 		}
 	}
 }
 
-// clear leaves no deadline behind where a Read may write as well: crypto/tls answers a
-// KeyUpdate there (RFC 8446 section 4.6.3), and after a deadline nothing can be written.
+// clear takes the deadline off where nobody writes.
 func (w *writer) clear() {
-	if !w.raw.isRaw() && w.deadline > 0 && !w.halted.Load() {
+	if w.deadline > 0 && !w.halted.Load() {
 		w.deadline = 0
 		_ = w.conn.SetWriteDeadline(time.Time{}) // if that fails, so does the next write
 	}
@@ -305,7 +303,7 @@ func (w *writer) put(p []byte) (int, error) {
 		return n, err
 	}
 	p = p[:min(len(p), streamChunk)]
-	if w.expiry == nil {
+	if w.conn != nil || w.expiry == nil {
 		n, err := w.stream.Write(p)
 		return n, w.named(err)
 	}
@@ -408,6 +406,9 @@ func (w *writer) renew() error {
 		w.deadline = now + long
 		if err := w.conn.SetWriteDeadline(time.Now().Add(long)); err != nil {
 			return err
+		}
+		if w.expiry != nil {
+			w.expiry.Reset(w.timeout)
 		}
 	}
 	if w.halted.Load() { // between the two, the deadline of interrupt was lost
