@@ -101,6 +101,9 @@ func (q *queue) put(p *Prepared, limit int64) bool {
 	if int64(len(p.plain)) > limit-q.octets {
 		return false
 	}
+	if q.messages == nil {
+		q.messages = make([]*Prepared, 0, 8) // where one waits, more often follow; growing from one costs several times that
+	}
 	q.messages = append(q.messages, p)
 	q.octets += int64(len(p.plain))
 	return true
