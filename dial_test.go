@@ -726,6 +726,26 @@ func TestConnectionWithoutDeadlines(t *testing.T) {
 	wantEcho(t, c)
 }
 
+func TestDialOverAConnectionWithTimeoutErrorsOfItsOwn(t *testing.T) {
+	for name, start := range map[string]func(http.Handler) *httptest.Server{"ws": httptest.NewServer, "wss": httptest.NewTLSServer} {
+		t.Run(name, func(t *testing.T) {
+			s := start(echoOnce(nil))
+			defer s.Close()
+			client := s.Client()
+			client.Transport.(*http.Transport).DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+				conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+				return ownTimeouts{conn}, err
+			}
+			c, _, err := Dial(dialContext(t), wsURL(s), &Options{HTTPClient: client})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.CloseNow()
+			wantEcho(t, c)
+		})
+	}
+}
+
 // noted is a connection that notes its read deadlines.
 type noted struct {
 	nowhere
