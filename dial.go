@@ -151,18 +151,17 @@ func parseURL(rawURL string) (*url.URL, *HandshakeError) {
 	switch u.Scheme {
 	case "ws", "wss", "http", "https":
 		asHTTP(u)
-		u.RawQuery = asciiQuery(u.RawQuery)
 		return u, nil
 	}
 	return nil, &HandshakeError{Section: "3", Rule: fmt.Sprintf("URL with scheme %q: want ws, wss, http or https", u.Scheme)}
 }
 
-// asciiQuery percent-encodes what is not ASCII in a query (RFC 6455 section 11.1.1). For the host and the path net/http
-// does what it takes.
+// asciiQuery percent-encodes what is not ASCII in a query (RFC 6455 section 11.1.1), and blanks, which would end the
+// request's target. For the host and the path net/http does what it takes.
 func asciiQuery(query string) string {
 	var b []byte
 	for i := range len(query) {
-		if c := query[i]; c < utf8.RuneSelf {
+		if c := query[i]; c > ' ' && c < utf8.RuneSelf {
 			b = append(b, c)
 		} else {
 			b = fmt.Appendf(b, "%%%02X", c)
@@ -171,8 +170,9 @@ func asciiQuery(query string) string {
 	return string(b)
 }
 
-// asHTTP gives a WebSocket URI the scheme that HTTP calls it by.
+// asHTTP gives a WebSocket URI the scheme that HTTP calls it by, and a query that HTTP can carry.
 func asHTTP(u *url.URL) {
+	u.RawQuery = asciiQuery(u.RawQuery)
 	switch u.Scheme {
 	case "ws":
 		u.Scheme = "http"

@@ -893,6 +893,28 @@ func TestRedirects(t *testing.T) {
 	}
 }
 
+// redirecting is an http.Client that is redirected once, to location. It notes the last request.
+func redirecting(location string, last **http.Request) *http.Client {
+	return &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+		*last = r
+		if r.Response == nil {
+			return &http.Response{StatusCode: 302, Header: http.Header{"Location": {location}}, Body: http.NoBody}, nil
+		}
+		return &http.Response{StatusCode: 404, Body: http.NoBody}, nil
+	})}
+}
+
+// What a server redirects to is encoded as what the caller has dialled (RFC 6455 section 11.1.1).
+func TestQueryOfARedirectIsEncoded(t *testing.T) {
+	for _, location := range []string{"/next?q=größe a", "ws://other.example/next?q=größe a"} {
+		var last *http.Request
+		_, _, err := Dial(dialContext(t), "ws://example.com/", &Options{HTTPClient: redirecting(location, &last)})
+		if got := last.URL.RequestURI(); got != "/next?q=gr%C3%B6%C3%9Fe%20a" {
+			t.Errorf("%s: asked for %q (%v)", location, got, err)
+		}
+	}
+}
+
 func TestRedirectNeverLeavesTLS(t *testing.T) {
 	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Location", "ws://127.0.0.1:1/")

@@ -768,6 +768,7 @@ const (
 var dialRows11 = []dialRow{
 	{id: "11.1.1-1", says: asciiHost, url: "ws://bücher.example/", host: "xn--bcher-kva.example:80", has: []string{`Host: xn--bcher-kva\.example`}},
 	{id: "11.1.1-2", says: asciiOther, url: "ws://example.com/Bücher?sort=größe", has: []string{`GET /B%C3%BCcher\?sort=gr%C3%B6%C3%9Fe HTTP/1\.1`}},
+	{id: "11.1.1-2", says: asciiOther, url: "ws://example.com/a b?q=c d HTTP/1.0", has: []string{`GET /a%20b\?q=c%20d%20HTTP/1\.0 HTTP/1\.1`}},
 	{id: "11.1.2-1", says: asciiHost, url: "wss://bücher.example/", host: "xn--bcher-kva.example:443"},
 }
 
