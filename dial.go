@@ -140,7 +140,12 @@ func parseURL(rawURL string) (*url.URL, *HandshakeError) {
 		if errors.As(err, &inner) {
 			err = inner.Err // without the URL, which may hold a password
 		}
-		return nil, &HandshakeError{Section: "3", Rule: "URL: " + err.Error()}
+		reason := err.Error()
+		if strings.Contains(rawURL, "@") {
+			reason, _, _ = strings.Cut(reason, `"`) // what net/url quotes, as a port say, may be the password
+			reason = strings.TrimRight(reason, " (")
+		}
+		return nil, &HandshakeError{Section: "3", Rule: "URL: " + reason}
 	}
 	switch {
 	case strings.Contains(rawURL, "#"):

@@ -46,6 +46,7 @@ func TestMakeRequest(t *testing.T) {
 		{"4.1-1", "ftp://example.com/", `scheme "ftp"`, false},
 		{"4.1-1", "//example.com/", `scheme ""`, false},
 		{"4.1-1", "ws://example.com:port/", "port", false},
+		{"4.1-1", "ws://user:secret/1@example.com/", "URL: invalid port (", false},
 		{"4.1-1", "ws://exa mple.com/", "URL", false},
 		{"4.1-1", "ws://example.com/\r\nX: y", "URL", false},
 		{"4.1-1", "", "without a host", false},
@@ -856,7 +857,10 @@ func TestCookies(t *testing.T) {
 }
 
 func TestErrorDoesNotTellThePassword(t *testing.T) {
-	for _, url := range []string{"ws://user:secret@127.0.0.1:0/", "ws://user:secret@exa mple/", "ws://user:secret@example.com/#x", "ws://user:secret@[::1/"} {
+	for _, url := range []string{
+		"ws://user:secret@127.0.0.1:0/", "ws://user:secret@exa mple/", "ws://user:secret@example.com/#x", "ws://user:secret@[::1/",
+		"ws://user:secret#1@example.com/", "ws://user:secret/1@example.com/", "ws://user:secret?1@example.com/", "ws://[secret]/@example.com/",
+	} {
 		_, _, err := Dial(dialContext(t), url, nil)
 		if err == nil || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: got %v, want an error without the password", url, err)
