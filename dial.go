@@ -109,6 +109,9 @@ func makeRequest(rawURL, key string, o *Options) (*http.Request, *HandshakeError
 	if rule := judgeHeader(o.Header); rule != "" {
 		return nil, &HandshakeError{Rule: rule}
 	}
+	if !isHost(o.Host) {
+		return nil, &HandshakeError{Section: "4.1", Rule: fmt.Sprintf("Options.Host: %.100q is not a host", o.Host)}
+	}
 	if rule := judgeSubprotocols(o.Subprotocols); rule != "" {
 		return nil, &HandshakeError{Section: "4.1", Rule: rule}
 	}
@@ -130,6 +133,11 @@ func makeRequest(rawURL, key string, o *Options) (*http.Request, *HandshakeError
 		Method: http.MethodGet, URL: u, Host: o.Host, Header: h,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}, nil
+}
+
+// isHost reports whether net/http sends host in a Host header; of anything else it would make an empty one.
+func isHost(host string) bool {
+	return !strings.ContainsFunc(host, isCTL) && !strings.ContainsAny(host, "\t \"#/<>?@\\^`{|}")
 }
 
 // parseURL parses a WebSocket URI (RFC 6455 section 3) into the URL that HTTP has for it.

@@ -22,6 +22,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 )
 
 func TestMakeRequest(t *testing.T) {
@@ -110,6 +111,27 @@ func TestSubprotocolsMustBeOfferable(t *testing.T) {
 	for _, protocols := range [][]string{{""}, {"a b"}, {"a,b"}, {"a", "b", "a"}, {"ä"}, {"a\r\nX: b"}} {
 		if _, refusal := makeRequest("ws://example.com/", "key", &Options{Subprotocols: protocols}); refusal == nil || refusal.Section != "4.1" {
 			t.Errorf("%q: got %v, want a breach of 4.1", protocols, refusal)
+		}
+	}
+}
+
+// What net/http does not take for a host it would leave out: the request would go to whatever host is the default.
+func TestHostMustBeAHost(t *testing.T) {
+	for _, host := range []string{"exa mple.com", "http://example.com", "example.com/", "user@example.com", "example.com\r\nX: b", "bücher example"} {
+		if _, refusal := makeRequest("ws://example.com/", "key", &Options{Host: host}); refusal == nil || refusal.Section != "4.1" {
+			t.Errorf("%q: got %v, want a breach of 4.1", host, refusal)
+		}
+	}
+	for _, host := range []string{"", "example.com:8080", "[::1]:80", "bücher.example"} {
+		if _, refusal := makeRequest("ws://example.com/", "key", &Options{Host: host}); refusal != nil {
+			t.Errorf("%q: got %v, want a request", host, refusal)
+		}
+	}
+	for c := range utf8.RuneSelf { // nothing else is refused than what net/http leaves out
+		host, b := string(rune(c)), new(bytes.Buffer)
+		req := &http.Request{Method: http.MethodGet, Host: host, URL: &url.URL{Path: "/"}}
+		if err := req.Write(b); err != nil || strings.Contains(b.String(), "\r\nHost: \r\n") == isHost(host) {
+			t.Errorf("isHost(%q) is %v, net/http sends %q (%v)", host, isHost(host), b, err)
 		}
 	}
 }
