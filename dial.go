@@ -183,7 +183,8 @@ func asciiQuery(query string) string {
 	return string(b)
 }
 
-// asHTTP gives a WebSocket URI the scheme that HTTP calls it by, and a query that HTTP can carry.
+// asHTTP gives a WebSocket URI the scheme that HTTP calls it by, and a query that HTTP can carry. A port that is the
+// default one or empty has no place in the Host header (RFC 6455 section 4.1).
 func asHTTP(u *url.URL) {
 	u.RawQuery = asciiQuery(u.RawQuery)
 	switch u.Scheme {
@@ -191,6 +192,9 @@ func asHTTP(u *url.URL) {
 		u.Scheme = "http"
 	case "wss":
 		u.Scheme = "https"
+	}
+	if port := u.Port(); port == "" || port == defaultPort(u.Scheme) {
+		u.Host = strings.TrimSuffix(u.Host, ":"+port)
 	}
 }
 

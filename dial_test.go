@@ -3,6 +3,7 @@ package websocket
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/base64"
@@ -36,7 +37,11 @@ func TestMakeRequest(t *testing.T) {
 		{"3-2", "WSS://example.com", "https://example.com", true},
 		{"3", "http://example.com/", "http://example.com/", true},
 		{"3", "https://example.com/", "https://example.com/", true},
-		{"3", "ws://[::1]:80/", "http://[::1]:80/", true},
+		{"3", "ws://[::1]:8080/", "http://[::1]:8080/", true},
+		{"4.1-21", "ws://[::1]:80/", "http://[::1]/", true},
+		{"4.1-21", "ws://[::1]/", "http://[::1]/", true},
+		{"4.1-21", "wss://example.com:443/", "https://example.com/", true},
+		{"4.1-21", "wss://example.com:80/", "https://example.com:80/", true},
 		{"3", "ws://user:secret@example.com/", "http://user:secret@example.com/", true},
 		{"3-6", "ws://example.com/%23", "http://example.com/%23", true},
 		{"3-5", "ws://example.com/#top", "fragment", false},
@@ -937,6 +942,26 @@ func TestQueryOfARedirectIsEncoded(t *testing.T) {
 		_, _, err := Dial(dialContext(t), "ws://example.com/", &Options{HTTPClient: redirecting(location, &last)})
 		if got := last.URL.RequestURI(); got != "/next?q=gr%C3%B6%C3%9Fe%20a" {
 			t.Errorf("%s: asked for %q (%v)", location, got, err)
+		}
+	}
+}
+
+// The same holds for the Host header (RFC 6455 section 4.1). That of the Options stays where the host does.
+func TestHostHeaderOfARedirect(t *testing.T) {
+	for _, row := range []struct{ location, host, want string }{
+		{"ws://other.example:80/", "", "other.example"},
+		{"http://other.example:/", "", "other.example"},
+		{"wss://other.example:443/", "", "other.example"},
+		{"ws://other.example:8080/", "", "other.example:8080"},
+		{"//other.example/", "", "other.example"},
+		{"/next", "", "example.com"},
+		{"/next", "chat.example", "chat.example"},
+		{"ws://other.example/", "chat.example", "other.example"},
+	} {
+		var last *http.Request
+		_, _, err := Dial(dialContext(t), "ws://example.com:80/", &Options{Host: row.host, HTTPClient: redirecting(row.location, &last)})
+		if got := cmp.Or(last.Host, last.URL.Host); got != row.want {
+			t.Errorf("redirect to %s, Options.Host %q: got Host %q (%v), want %q", row.location, row.host, got, err, row.want)
 		}
 	}
 }

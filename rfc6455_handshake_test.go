@@ -414,6 +414,14 @@ var dialRows4_1 = []dialRow{
 		has: []string{`Host: example\.com`}},
 	{id: "4.1-21", says: `The request MUST contain a |Host| header field whose value contains /host/ plus optionally ":" followed by /port/ (when not using the default port).`,
 		url: "ws://example.com:8080/", has: []string{`Host: example\.com:8080`}},
+	{id: "4.1-21", says: `The request MUST contain a |Host| header field whose value contains /host/ plus optionally ":" followed by /port/ (when not using the default port).`,
+		url: "ws://example.com:80/", host: "example.com:80", has: []string{`Host: example\.com`}},
+	{id: "4.1-21", says: `The request MUST contain a |Host| header field whose value contains /host/ plus optionally ":" followed by /port/ (when not using the default port).`,
+		url: "ws://example.com:/", host: "example.com:80", has: []string{`Host: example\.com`}},
+	{id: "4.1-21", says: `The request MUST contain a |Host| header field whose value contains /host/ plus optionally ":" followed by /port/ (when not using the default port).`,
+		url: "ws://[::1]:80/", host: "[::1]:80", has: []string{`Host: \[::1\]`}},
+	{id: "4.1-21", says: `The request MUST contain a |Host| header field whose value contains /host/ plus optionally ":" followed by /port/ (when not using the default port).`,
+		url: "ws://example.com:443/", host: "example.com:443", has: []string{`Host: example\.com:443`}},
 	{id: "4.1-22", says: `The request MUST contain an |Upgrade| header field whose value MUST include the "websocket" keyword.`,
 		has: []string{`Upgrade: websocket`}},
 	{id: "4.1-23", says: `The request MUST contain a |Connection| header field whose value MUST include the "Upgrade" token.`,
@@ -767,6 +775,7 @@ const (
 
 var dialRows11 = []dialRow{
 	{id: "11.1.1-1", says: asciiHost, url: "ws://bücher.example/", host: "xn--bcher-kva.example:80", has: []string{`Host: xn--bcher-kva\.example`}},
+	{id: "11.1.1-1", says: asciiHost, url: "ws://bücher.example:80/", host: "xn--bcher-kva.example:80", has: []string{`Host: xn--bcher-kva\.example`}},
 	{id: "11.1.1-2", says: asciiOther, url: "ws://example.com/Bücher?sort=größe", has: []string{`GET /B%C3%BCcher\?sort=gr%C3%B6%C3%9Fe HTTP/1\.1`}},
 	{id: "11.1.1-2", says: asciiOther, url: "ws://example.com/a b?q=c d HTTP/1.0", has: []string{`GET /a%20b\?q=c%20d%20HTTP/1\.0 HTTP/1\.1`}},
 	{id: "11.1.2-1", says: asciiHost, url: "wss://bücher.example/", host: "xn--bcher-kva.example:443"},
