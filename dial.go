@@ -310,7 +310,7 @@ func (d *dialing) dial(ctx context.Context, client *http.Client, req *http.Reque
 	resp, err := client.Do(req.WithContext(httptrace.WithClientTrace(ctx, trace)))
 	if err != nil {
 		if resp != nil {
-			resp.Body = http.NoBody // it is closed
+			resp.Body, resp.ContentLength = http.NoBody, 0 // it is closed
 		}
 		return config{}, resp, err
 	}
@@ -341,6 +341,7 @@ func (d *dialing) keepBody(resp *http.Response) {
 	defer timer.Stop()
 	b, _ := io.ReadAll(io.LimitReader(body, maxErrorBody)) // what arrived is better than nothing
 	resp.Body = io.NopCloser(bytes.NewReader(b))
+	resp.ContentLength = min(resp.ContentLength, int64(len(b))) // or Response.Write would fail
 }
 
 // takeOver gives cfg the connection that resp came on, and the octets behind it that http.Client has buffered. Those can

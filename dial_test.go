@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
+	"net/http/httputil"
 	"net/url"
 	"os"
 	"reflect"
@@ -479,6 +480,30 @@ func TestErrorBodyCanBeRead(t *testing.T) {
 		body, err := io.ReadAll(resp.Body)
 		if err != nil || len(body) != row.want || resp.Header.Get("Retry-After") != "7" {
 			t.Errorf("%s: got %d octets, %v and %v, want %d octets and the header", row.why, len(body), err, resp.Header, row.want)
+		}
+	}
+}
+
+// The response that comes with an error says of its body what is true, so that it can be written to a log.
+func TestResponseOfARefusalCanBeDumped(t *testing.T) {
+	for why, handler := range map[string]http.HandlerFunc{
+		"a long body": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "5000")
+			w.WriteHeader(http.StatusServiceUnavailable)
+			_, _ = w.Write(make([]byte, 5000))
+		},
+		"a long body of unknown length": func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 5000)) },
+		"a short body":                  http.NotFound,
+		"redirects in a circle":         http.RedirectHandler("/", http.StatusFound).ServeHTTP,
+	} {
+		s := httptest.NewServer(handler)
+		_, resp, err := Dial(dialContext(t), wsURL(s), nil)
+		s.Close()
+		if resp == nil {
+			t.Fatalf("%s: got %v and no response", why, err)
+		}
+		if b, err := httputil.DumpResponse(resp, true); err != nil {
+			t.Errorf("%s: got %v behind %q", why, err, b)
 		}
 	}
 }
