@@ -96,6 +96,10 @@ func (t tunnelling) dial(ctx context.Context, proxy *url.URL) (net.Conn, error) 
 	if proxy.Scheme == "https" && t.transport.DialTLSContext != nil {
 		return t.transport.DialTLSContext(ctx, "tcp", addr)
 	}
+	//lint:ignore SA1019 http.Transport still uses it
+	if old := t.transport.DialTLS; proxy.Scheme == "https" && old != nil {
+		return old("tcp", addr)
+	}
 	dial := t.transport.DialContext
 	//lint:ignore SA1019 http.Transport still uses it
 	if old := t.transport.Dial; dial == nil && old != nil {

@@ -3,6 +3,7 @@ package websocket
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -322,6 +323,23 @@ func TestDeprecatedDialOfTransportIsUsedForProxy(t *testing.T) {
 	//lint:ignore SA1019 http.Transport still uses it
 	tr := &http.Transport{Proxy: http.ProxyURL(pu), Dial: func(n, a string) (net.Conn, error) {
 		return net.Dial("tcp", strings.TrimPrefix(proxy.URL, "http://"))
+	}}
+	c, _, err := Dial(dialContext(t), wsURL(target), &Options{HTTPClient: &http.Client{Transport: tr}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.CloseNow()
+}
+
+func TestDeprecatedDialTLSOfTransportIsUsedForProxy(t *testing.T) {
+	proxy, _ := connectProxy(t, httptest.NewTLSServer)
+	target := httptest.NewServer(echoOnce(nil))
+	defer target.Close()
+	pu, _ := url.Parse("https://proxy.invalid:3128")
+	config := proxy.Client().Transport.(*http.Transport).TLSClientConfig
+	//lint:ignore SA1019 http.Transport still uses it
+	tr := &http.Transport{Proxy: http.ProxyURL(pu), DialTLS: func(n, a string) (net.Conn, error) {
+		return tls.Dial(n, proxy.Listener.Addr().String(), config)
 	}}
 	c, _, err := Dial(dialContext(t), wsURL(target), &Options{HTTPClient: &http.Client{Transport: tr}})
 	if err != nil {
