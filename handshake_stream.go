@@ -5,6 +5,7 @@ package websocket
 import (
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -20,7 +21,8 @@ func acceptStream(w http.ResponseWriter, r *http.Request, o *Options, l *limits,
 		refuse(w, e)
 		return nil, e
 	}
-	h := w.Header()
+	h := inner.Header()
+	maps.Copy(h, w.Header()) // of middleware that has a map of its own; else they are the same
 	for name := range h {
 		if isOurs(name) {
 			delete(h, name)

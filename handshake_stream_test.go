@@ -290,6 +290,31 @@ func TestAnswerOverHTTP2(t *testing.T) {
 	}
 }
 
+// gathering is middleware with a header of its own, which it hands on with the status.
+type gathering struct {
+	transparent
+	h http.Header
+}
+
+func (g gathering) Header() http.Header { return g.h }
+
+func TestAnswerOverHTTP2BehindMiddlewareWithAHeaderOfItsOwn(t *testing.T) {
+	inner := httptest.NewRecorder()
+	inner.Header()["X-Outer"] = []string{"1"}
+	r := connectRequest()
+	r.Header["Sec-Websocket-Protocol"] = []string{"chat"}
+	w := gathering{transparent{inner}, http.Header{"X-Middleware": {"2"}, "Content-Length": {"0"}}}
+	c, err := Accept(w, r, &Options{Subprotocols: []string{"chat"}, Header: http.Header{"X-Ours": {"3"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.CloseNow()
+	want := http.Header{"X-Outer": {"1"}, "X-Middleware": {"2"}, "X-Ours": {"3"}, "Sec-Websocket-Protocol": {"chat"}}
+	if got := inner.Result().Header; !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
 // unflushed is middleware that hides how to flush.
 type unflushed struct{ http.ResponseWriter }
 
