@@ -365,7 +365,8 @@ func isCTL(c rune) bool {
 // Over HTTP/2 a WebSocket is a stream, opened by an extended CONNECT (RFC 8441), and there the handler must not return
 // before the connection has ended and no call of its methods goes on any more. Go's server announces extended CONNECT
 // only with GODEBUG=http2xconnect=1 in the environment; without it browsers open a connection over HTTP/1.1 instead. A
-// ServeMux pattern for both has no method.
+// ServeMux pattern for both has no method. Frames arrive as r.Body there, and what middleware has put around that sees
+// all of the connection: http.MaxBytesHandler counts it as one body.
 func Accept(w http.ResponseWriter, r *http.Request, opts *Options) (*Conn, error) {
 	o := opts.orDefault()
 	return accept(w, r, o, o.limits())
