@@ -5,6 +5,7 @@ import (
 	"compress/flate"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -221,11 +222,26 @@ func (d *incoming) message(p []byte) ([]byte, error) {
 		d.keep(out)
 		return out, err
 	}
-	in := bytes.NewReader(append(append([]byte(nil), p...), 0, 0, 0xFF, 0xFF, 1, 0, 0, 0xFF, 0xFF))
-	var out bytes.Buffer
-	_, err := out.ReadFrom(flate.NewReaderDict(in, d.window))
-	d.keep(out.Bytes())
-	return out.Bytes(), err
+	out, err := inflateLong(p, d.window, maxInflated)
+	d.keep(out)
+	return out, err
+}
+
+// inflateLong is inflate by the standard library, which does not tell how far back a compressor has reached.
+func inflateLong(p, window []byte, limit int) ([]byte, error) {
+	in := bytes.NewReader(append(bytes.Clone(p), 0, 0, 0xFF, 0xFF, 1, 0, 0, 0xFF, 0xFF))
+	out := bytes.NewBuffer(bytes.Clone(window))
+	end := len(window) + limit
+	for in.Len() > 0 { // a final block may be followed by others (RFC 7692 section 7.2.3.4)
+		stream := flate.NewReaderDict(in, tail(out.Bytes(), 1<<15))
+		if _, err := out.ReadFrom(io.LimitReader(stream, int64(end-out.Len())+1)); err != nil {
+			return nil, err
+		}
+		if out.Len() > end {
+			return nil, fmt.Errorf("the message inflates to more than %d octets", limit)
+		}
+	}
+	return out.Bytes()[len(window):], nil
 }
 
 // keep is what context takeover means for the receiver.

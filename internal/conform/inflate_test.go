@@ -39,6 +39,37 @@ func TestInflateEqualsStandardLibrary(t *testing.T) {
 	}
 }
 
+// A final block may be followed by others (RFC 7692 section 7.2.3.4), in long messages too.
+func TestLongMessagesOfSeveralStreamsInflate(t *testing.T) {
+	var parts []string
+	for i := range 4 {
+		parts = append(parts, string(scrambled(60_000, uint32(i))))
+	}
+	want := strings.Join(parts, "")
+	got, err := newIncoming(&deflateTerms{}, Server).message(finals(parts))
+	if err != nil || string(got) != want {
+		t.Errorf("got %d octets of %d, %v", len(got), len(want), err)
+	}
+}
+
+func TestLongMessagesThatEndInRubbishDoNotInflate(t *testing.T) {
+	p := append(finals([]string{string(scrambled(200_000, 1))}), "\x06rubbish"...)
+	if _, err := newIncoming(&deflateTerms{}, Server).message(p); err == nil {
+		t.Errorf("%d octets that end in rubbish inflate", len(p))
+	}
+}
+
+// An endpoint must not be able to use up the kit's memory.
+func TestLongMessagesInflateToNoMoreThanTheLimit(t *testing.T) {
+	const limit = 1 << 20
+	if got, err := inflateLong(zeros(limit), nil, limit); err != nil || len(got) != limit {
+		t.Errorf("got %d octets, %v", len(got), err)
+	}
+	if got, err := inflateLong(zeros(limit+1), nil, limit); err == nil {
+		t.Errorf("got %d octets", len(got))
+	}
+}
+
 func TestInflateTellsReach(t *testing.T) {
 	p := []byte(strings.Repeat("a", 10) + strings.Repeat("0123456789abcdefghijklmnopqrstuvwxyz", 30))
 	noise := make([]byte, 300)
