@@ -160,6 +160,14 @@ func zip(op byte, p []byte) frame { return frame{opcode: op, rsv: rsv1, payload:
 // zipText is a Text compressed by the standard library, standing alone.
 func zipText(s string) frame { return zip(opText, deflate([]byte(s), nil, 6)) }
 
+// zipOctets is a Text compressed, in fragments of one octet.
+func zipOctets(s string) []frame {
+	p := string(zipText(s).payload)
+	f := cuts(opText, p, everyOctet(p)...)
+	f[0].rsv = rsv1
+	return f
+}
+
 // asOffered stands for the answer that a client likes best: its own offer, repeated. More
 // parameters may follow.
 const asOffered = "as offered"
@@ -235,11 +243,8 @@ func (k *catalog) compressedFraming() {
 		k.add(fmt.Sprintf("fragments-%d-ping", at), fmt.Sprintf("send a compressed message in two fragments, cut after %d octets, with a Ping between", at),
 			send(f...), expect(pongs("in")), expectEcho(hello)).withDeflate()
 	}
-	long := deflate([]byte(letters(3000)), nil, 6)
-	f := cuts(opText, string(long), everyOctet(string(long))...)
-	f[0].rsv = rsv1
-	k.add("fragments-octets", "send a compressed message in fragments of one octet", send(f...), expectEcho(letters(3000))).withDeflate()
-	k.add("octets", "send a compressed message in segments of one octet", send(zip(opText, long)).in(1, 0), expectEcho(letters(3000))).withDeflate()
+	k.add("fragments-octets", "send a compressed message in fragments of one octet", send(zipOctets(letters(3000))...), expectEcho(letters(3000))).withDeflate()
+	k.add("octets", "send a compressed message in segments of one octet", send(zipText(letters(3000))).in(1, 0), expectEcho(letters(3000))).withDeflate()
 	k.rule("7692 6", "RSV1 must not be set on a continuation or on a control frame.", Both)
 	bad := func(name, title string, frames ...frame) { k.illegal(name, title, 1002, frames...).withDeflate() }
 	bad("rsv1-continuation", "send RSV1 on a continuation of a compressed message", frame{opcode: opText, rsv: rsv1, more: true, payload: payload[:3]}, frame{rsv: rsv1, payload: payload[3:]})
@@ -374,8 +379,13 @@ func (k *catalog) compressedText() {
 	k.rule("8.1", utf8Rule, Both)
 	for _, b := range badUTF8 {
 		k.add("compressed-bad-"+b.name, "send a compressed Text with "+excerpt([]byte(b.s)), send(zipText("abc"+b.s), ping("?")), fails(1007)).withDeflate()
+		f := zipOctets("abc" + b.s)
+		k.add("compressed-bad-fragments-"+b.name, "send a compressed Text with "+excerpt([]byte(b.s))+" in fragments of one octet", send(append(f, ping("?"))...), fails(1007)).withDeflate()
+		k.add("compressed-bad-end-"+b.name, "send a long compressed Text with "+excerpt([]byte(b.s))+" at its end", send(zipText(letters(70001)+b.s), ping("?")), fails(1007)).withDeflate()
 	}
 	k.rule("5.6", "Note that a particular text frame might include a partial UTF-8 sequence; however, the whole message MUST contain valid UTF-8.", Both)
+	long := strings.Repeat("aß水𝄞", 8000) // the 32 KiB end inside a character
+	k.add("compressed-utf8-long", "send 80000 octets of Text compressed", send(zipText(long)), expectEcho(long)).withDeflate()
 	for _, g := range goodUTF8 {
 		k.add("compressed-utf8-"+g.name, fmt.Sprintf("send the Text %q compressed", g.s), send(zipText("a"+g.s)), expectEcho("a"+g.s)).withDeflate()
 	}

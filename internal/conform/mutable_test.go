@@ -34,6 +34,7 @@ type mutable struct {
 	in, out []byte // the windows of both directions
 	open    byte   // opcode of the open message; 0: none
 	zipped  bool   // the open message is compressed
+	pieces  int    // frames of the open message
 	body    []byte // of the open message
 	tail    []byte // of body: the octets of a character that is not whole
 	owed    [][]byte
@@ -293,11 +294,12 @@ func (e *mutable) closing(p []byte) error {
 // data takes a data frame.
 func (e *mutable) data(h mutableHeader) error {
 	if h.op != opContinuation || e.open == 0 {
-		e.open, e.zipped, e.body, e.tail = h.op, h.rsv&rsv1 != 0 && e.terms != nil, nil, nil
+		e.open, e.zipped, e.pieces, e.body, e.tail = h.op, h.rsv&rsv1 != 0 && e.terms != nil, 0, nil, nil
 		if h.op != opText {
 			e.open = opBinary
 		}
 	}
+	e.pieces++
 	if e.is("preallocates") {
 		e.body = append(make([]byte, 0, len(e.body)+int(h.n)), e.body...)
 		for i := range e.body[len(e.body):cap(e.body)] { // so that it is there
@@ -383,7 +385,7 @@ func (e *mutable) message() error {
 	}
 	switch {
 	case op != opText, e.is("does not check UTF-8"):
-	case e.zipped && !utf8.Valid(e.body) && !e.is("does not check UTF-8 of compressed messages"):
+	case e.zipped && !e.inflatedText():
 		return e.fail(1007)
 	case !e.zipped && e.is("checks UTF-8 only at the end") && !utf8.Valid(e.body):
 		return e.fail(1007)
@@ -398,6 +400,20 @@ func (e *mutable) message() error {
 	}
 	e.owed, e.body = nil, nil
 	return nil
+}
+
+// inflatedText reports whether what a compressed message inflates to may be a text.
+func (e *mutable) inflatedText() bool {
+	const piece = 32 << 10
+	switch first := e.body[:min(len(e.body), piece)]; {
+	case e.is("does not check UTF-8 of compressed messages"), e.is("does not check UTF-8 of compressed fragments") && e.pieces > 1:
+		return true
+	case e.is("checks UTF-8 of 32 KiB inflated") && len(e.body) > piece:
+		return true
+	case e.is("checks UTF-8 of each 32 KiB inflated alone") && !utf8.Valid(first):
+		return false
+	}
+	return utf8.Valid(e.body)
 }
 
 // echo sends a message.

@@ -170,6 +170,9 @@ var mutants = []mutant{
 	{"takes overlong forms", Client, `^8\.1-bad-(end-|long-|)overlong-.*-[23]$|^8\.1-fast-.*-overlong-[23]$`, `^8\.1-bad-(end-|long-|fragments-|)lonely-e0$`},
 	{"takes code points above 10FFFF", Server, `^8\.1-bad-(end-|long-|)(above-10FFFF|f5|last-4-octets)$|^8\.1-fast-.*-(above|f5)$`, `^8\.1-bad-(end-|long-|fragments-|)lonely-f4$`},
 	{"does not check UTF-8 of compressed messages", Client, `^8\.1-compressed-bad-`, ``},
+	{"does not check UTF-8 of compressed fragments", Server, `^8\.1-compressed-bad-fragments-`, ``},
+	{"checks UTF-8 of 32 KiB inflated", Client, `^8\.1-compressed-bad-end-`, ``},
+	{"checks UTF-8 of each 32 KiB inflated alone", Server, `^5\.6-compressed-utf8-long$`, ``},
 	// closing
 	{"does not answer Close", Server, `^5\.5\.1-(after-messages|close|empty|inside-message.*|octets|reason-.*|then-.*|with-.*)$|^7\.4\.1-code-10(0[0-3789]|1[01])(-reason)?$|^7\.4\.2-code-(101[234]|[34]...)$|-order-.*X$|^5\.4-close-between$|^5\.5\.2-after-close$|^7\.1\.5-crossing-first$|^5\.5\.1-tcp-server-first$|^7\.1\.1-half-closed`, ``},
 	{"answers Close with 1000", Client, `^5\.5\.1-(inside-message-masked-key|with-hundred)$|^7\.1\.1-half-closed-empty$|^7\.4\.1-code-10(0[123789]|1[01])(-reason)?$|^7\.4\.2-code-(101[234]|[34]...)$`, ``},
