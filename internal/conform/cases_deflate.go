@@ -89,10 +89,7 @@ func (k *catalog) goodOffers() {
 	offer("second-after-other", "x-conform-unknown; a=b, "+deflateName+"; "+clientMaxBits)
 	offer("fallback", deflateName+"; "+serverMaxBits+"=99, "+deflateName+"; "+serverNoTakeover)
 	k.rule("7692 7.1", "A server that takes server_max_window_bits must not reach back further than that window; one that takes server_no_context_takeover must not reach back into earlier messages.", Server)
-	var repeating strings.Builder
-	for i := range 24 { // repetitions at distances from 100 octets to 24 KiB
-		repeating.WriteString(letters(100) + strings.Repeat(fmt.Sprint(i), 40) + string(scrambled(1000, uint32(i%3))))
-	}
+	far := repeating()
 	for bits := 8; bits <= 15; bits++ {
 		for _, fresh := range []string{"", "; " + serverNoTakeover} {
 			name := fmt.Sprintf("server-bits-%d", bits)
@@ -100,10 +97,19 @@ func (k *catalog) goodOffers() {
 				name += "-fresh"
 			}
 			c := k.add(name, fmt.Sprintf("offer %s=%d%s and send messages that repeat themselves", serverMaxBits, bits, fresh),
-				send(text(repeating.String()), text(repeating.String()[:5000]), text(s)), expectEcho(repeating.String()), expectEcho(repeating.String()[:5000]), expectEcho(s))
+				send(text(far), text(far[:5000]), text(s)), expectEcho(far), expectEcho(far[:5000]), expectEcho(s))
 			c.offer = fmt.Sprintf("%s; %s=%d%s", deflateName, serverMaxBits, bits, fresh)
 		}
 	}
+}
+
+// repeating returns text with repetitions at distances from 100 octets to 24 KiB.
+func repeating() string {
+	var b strings.Builder
+	for i := range 24 {
+		b.WriteString(letters(100) + strings.Repeat(fmt.Sprint(i), 40) + string(scrambled(1000, uint32(i%3))))
+	}
+	return b.String()
 }
 
 // scrambled returns n letters without repetitions worth compressing.
@@ -120,8 +126,10 @@ func scrambled(n int, seed uint32) []byte {
 func (k *catalog) goodAnswers() {
 	s := strings.Repeat("some text that repeats itself, ", 40)
 	k.rule("7692 7.1", "A client must accept every answer that its offer allows, and keep to it.", Client)
+	far := repeating()
 	answer := func(name, value string) {
-		c := k.add("answer-"+name, "answer "+value, send(frame{opcode: opText, rsv: rsv1, payload: deflate([]byte(s), nil, flate.HuffmanOnly)}, text(s)), expectEcho(s), expectEcho(s))
+		c := k.add("answer-"+name, "answer "+value, send(zip(opText, deflate([]byte(s), nil, flate.HuffmanOnly)), text(s), text(far), text(far[:5000])),
+			expectEcho(s), expectEcho(s), expectEcho(far), expectEcho(far[:5000]))
 		c.answer = value
 	}
 	answer("plain", deflateName)

@@ -218,11 +218,16 @@ const maxInflated = 64 << 20
 func (d *incoming) message(p []byte) ([]byte, error) {
 	const quick = 64 << 10 // above it, distances are not worth the slow inflater's time
 	if len(p) < quick {
-		out, err := inflate(p, d.window, d.reach, maxInflated)
-		d.keep(out)
-		return out, err
+		return d.short(p)
 	}
 	out, err := inflateLong(p, d.window, maxInflated)
+	d.keep(out)
+	return out, err
+}
+
+// short inflates the payload of a message that is not long. A reference further back than was agreed is an error.
+func (d *incoming) short(p []byte) ([]byte, error) {
+	out, err := inflate(p, d.window, d.reach, maxInflated)
 	d.keep(out)
 	return out, err
 }

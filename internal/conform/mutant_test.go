@@ -203,6 +203,8 @@ var mutants = []mutant{
 	{"keeps a window that it must not", Client, `^7692-7\.2-fresh-reference$`, ``},
 	{"takes over a context that it must not", Server, `^7692-7\.1-(server-bits-15-fresh|takes-(both-fresh|fallback|server-fresh))$`, ``},
 	{"exceeds the window agreed", Server, `^7692-7\.1-server-bits-([89]|1[0-4])(-fresh)?$`, ``},
+	{"exceeds the window agreed", Client, `^7692-7\.1-answer-(client-bits-([89]|1[0-4])|all)$`, ``},
+	{"takes over a context that it must not", Client, `^7692-7\.1-answer-(client-fresh|both-fresh)$`, ``},
 	{"delivers corrupt messages", Client, `^7692-7\.2-(corrupt-|fresh-reference$)`, ``},
 	{"sends the last four octets of the stream", Server, `^7692-6-(compressed|plain|turns|octets)|^7692-7\.2-(example-|takeover-|level-.*-(1|100|4096|3276.)$)`, `^7692|compressed`},
 	{"no limit after decompression", Client, `^7692-8-(bomb(-fragments)?|limit-plus-one)$`, `^7692-8-bomb-memory$`},

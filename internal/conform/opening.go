@@ -61,10 +61,46 @@ func (c *conversation) open() {
 // agree makes the terms of permessage-deflate those of the connection.
 func (c *conversation) agree(terms *deflateTerms) {
 	c.w.incoming = newIncoming(terms, c.role)
-	c.fresh = terms.serverFresh
-	if c.role == Server {
-		c.fresh = terms.clientFresh
+	mine := newIncoming(terms, Both&^c.role)
+	c.fresh, c.reach = !mine.takeover, mine.reach
+}
+
+// overreaches reports whether compressed messages of the case refer further back than was agreed.
+func (c *conversation) overreaches() bool {
+	if c.w.incoming == nil || c.reach == 1<<15 {
+		return false
 	}
+	agreed, widest := &incoming{takeover: !c.fresh, reach: c.reach}, &incoming{takeover: !c.fresh, reach: 1 << 15}
+	for _, p := range c.of.compressed() {
+		if _, err := widest.message(p); err != nil {
+			return false // it is corrupt on purpose
+		}
+		if _, err := agreed.short(p); err != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// compressed returns the payloads of the compressed messages that a case sends.
+func (c *Case) compressed() (payloads [][]byte) {
+	var body []byte
+	zipped := false
+	for _, s := range c.steps {
+		sent, _ := s.(sending)
+		for _, f := range sent.frames {
+			switch {
+			case f.opcode >= opClose:
+				continue
+			case f.opcode != opContinuation:
+				body, zipped = nil, f.rsv == rsv1
+			}
+			if body = append(body, f.payload...); zipped && !f.more {
+				payloads = append(payloads, body)
+			}
+		}
+	}
+	return payloads
 }
 
 // answerTo returns the answer with what a client's offer demands of every answer, and what it

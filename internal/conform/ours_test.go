@@ -30,6 +30,7 @@ const patience = 20 * time.Second
 var (
 	plain    = &websocket.Options{ReadLimit: limit}
 	fresh    = &websocket.Options{ReadLimit: limit, Compression: &websocket.Compression{Threshold: 1}}
+	narrow   = &websocket.Options{ReadLimit: limit, Compression: &websocket.Compression{ContextTakeover: true, ServerMaxWindowBits: 10, ClientMaxWindowBits: 10, Threshold: 1}}
 	takeover = &websocket.Options{ReadLimit: limit, Compression: &websocket.Compression{ContextTakeover: true, Threshold: 1}}
 )
 
@@ -135,6 +136,7 @@ func TestServersAreRight(t *testing.T) {
 		{"accept", echoHandler(takeover), false, together, false},
 		{"accept without compression", echoHandler(plain), false, light, true},
 		{"accept without takeover", echoHandler(fresh), false, compressed, true},
+		{"accept with small windows", echoHandler(narrow), false, compressed, true},
 		{"accept over TLS", echoHandler(takeover), true, overTLS, false},
 		{"handle", &websocket.Server{Handle: handle, Options: *takeover}, false, light, false},
 		{"events", byMessage(), false, flooded, false},
@@ -193,6 +195,7 @@ func TestClientsAreRight(t *testing.T) {
 		{"dial", takeover, false, together},
 		{"dial without compression", plain, false, light},
 		{"dial without takeover", fresh, false, compressed},
+		{"dial with small windows", narrow, false, compressed},
 		{"dial over TLS", takeover, true, overTLS},
 	} {
 		t.Run(way.name, func(t *testing.T) {

@@ -125,6 +125,9 @@ func (c *conversation) hold(start time.Time) Result {
 	} else if !c.of.bare {
 		c.open()
 	}
+	if !c.over && c.overreaches() {
+		c.skip("its references reach back further than the window agreed")
+	}
 	for _, s := range c.of.steps {
 		if _, ok := s.(another); ok && c.role == Client || c.over && (!ok || c.verdict == Wrong) {
 			continue

@@ -36,6 +36,7 @@ type conversation struct {
 	closing bool  // the kit has sent Close
 	memory  int64 // held by the endpoint when it was measured
 	fresh   bool  // compressed messages of the kit must stand alone
+	reach   int   // octets that a reference in these may reach back
 }
 
 // judge makes the verdict no better than v.
