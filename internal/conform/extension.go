@@ -140,6 +140,12 @@ func (t deflateTerms) answers(offer deflateTerms) error {
 	return nil
 }
 
+// isLarger reports whether an answer's client_max_window_bits is larger than the offer's, where
+// RFC 7692 section 7.1.2.2 has an equal or a smaller one.
+func (t deflateTerms) isLarger(offer deflateTerms) bool {
+	return offer.clientBits > 0 && t.clientBits > offer.clientBits
+}
+
 // judgeAnswer checks a server's answer to an offer. nil and nil: the extension is not agreed.
 func judgeAnswer(offer string, answer []string) (*deflateTerms, error) {
 	if len(answer) == 0 {
@@ -159,37 +165,46 @@ func judgeAnswer(offer string, answer []string) (*deflateTerms, error) {
 	if err != nil {
 		return nil, err
 	}
-	offers, _ := parseExtensions([]string{offer})
-	why := errors.New("the answer fits no valid offer")
-	for _, o := range offers {
-		asked, err := o.terms()
-		if o.name != deflateName || err != nil {
-			continue
-		}
-		if why = t.answers(asked); why == nil {
-			return &t, nil
-		}
+	offers, _ := offered([]string{offer})
+	if _, err := t.fitting(offers); err != nil {
+		return nil, err
 	}
-	return nil, why
+	return &t, nil
 }
 
-// offered returns the first valid offer of permessage-deflate in a client's request.
-func offered(values []string) (*deflateTerms, error) {
+// fitting returns the offer that an answer fits best.
+func (t deflateTerms) fitting(offers []deflateTerms) (best deflateTerms, err error) {
+	err = errors.New("the answer fits no valid offer")
+	for _, offer := range offers {
+		why := t.answers(offer)
+		if why == nil && !t.isLarger(offer) {
+			return offer, nil
+		}
+		if best, err = offer, why; why == nil {
+			break
+		}
+	}
+	return best, err
+}
+
+// offered returns the valid offers of permessage-deflate in a client's request, and what is wrong with others.
+func offered(values []string) (offers []deflateTerms, err error) {
 	if len(values) == 0 {
 		return nil, nil
 	}
 	list, err := parseExtensions(values)
-	if err != nil {
-		return nil, err
-	}
 	for _, x := range list {
 		if x.name != deflateName {
 			continue
 		}
-		t, err := x.terms()
-		return &t, err
+		t, why := x.terms()
+		if why != nil {
+			err = why
+			continue
+		}
+		offers = append(offers, t)
 	}
-	return nil, nil
+	return offers, err
 }
 
 // An inflating direction: what the endpoint under test sends compressed.

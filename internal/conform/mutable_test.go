@@ -620,6 +620,9 @@ func (e *mutable) extension(h head) string {
 		if terms.serverBits > 0 {
 			answer += fmt.Sprintf("; %s=%d", serverMaxBits, terms.serverBits)
 		}
+		if terms.clientBits > 0 && e.is("answers a larger client_max_window_bits than was offered") {
+			answer += "; " + clientMaxBits + "=15"
+		}
 		if e.is("answers client_max_window_bits unasked") {
 			answer += "; " + clientMaxBits + "=15"
 		}

@@ -120,6 +120,7 @@ var mutants = []mutant{
 	{"takes bad offers", Server, `^7692-7\.1-offer-[^o]|^7692-7\.1-takes-fallback$`, ``},
 	{"forgets server_no_context_takeover", Server, `^7692-7\.1-(server-bits-.*-fresh|takes-(all|both-fresh|fallback|server-fresh))$`, ``},
 	{"answers client_max_window_bits unasked", Server, `^7692-7\.1-takes-(plain|server-fresh)$`, `^7692|compressed`},
+	{"answers a larger client_max_window_bits than was offered", Server, `^7692-7\.1-takes-(all|quoted|client-bits-([89]|1[0-4]))$`, ``},
 	// of clients
 	{"the same key always", Client, `^4\.1-key-fresh$`, `^4\.1-accept-other$`},
 	{"a key of 15 octets", Client, `^4\.1-key(-fresh)?$`, ``},

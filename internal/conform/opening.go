@@ -42,12 +42,12 @@ func (c *conversation) open() {
 	}
 	h := response
 	if c.of.answer != "" {
-		offer, err := offered(c.peer.request.values("Sec-WebSocket-Extensions"))
+		offers, err := offered(c.peer.request.values("Sec-WebSocket-Extensions"))
 		if err != nil {
 			c.judge(Wrong, "the client's offer: %v (RFC 7692 7.1)", err)
 			return
 		}
-		answer, terms := answerTo(offer, c.of.answer)
+		answer, terms := answerTo(offers, c.of.answer)
 		if terms == nil {
 			c.skip("the client did not offer what this answer needs")
 			return
@@ -103,24 +103,26 @@ func (c *Case) compressed() (payloads [][]byte) {
 	return payloads
 }
 
-// answerTo returns the answer with what a client's offer demands of every answer, and what it
-// means; nil if it may not be given to that offer.
-func answerTo(offer *deflateTerms, answer string) (string, *deflateTerms) {
-	if offer == nil {
-		return "", nil
+// answerTo returns the answer as it may be given to the first of a client's offers that allows it, and what it means; nil if none does.
+func answerTo(offers []deflateTerms, answer string) (string, *deflateTerms) {
+	for _, offer := range offers {
+		if whole, terms := offer.answered(answer); terms != nil {
+			return whole, terms
+		}
 	}
+	return "", nil
+}
+
+// answered returns the answer with what the offer demands of every answer, and what it means;
+// nil if it may not be given to that offer.
+func (t deflateTerms) answered(answer string) (string, *deflateTerms) {
 	if more, ok := strings.CutPrefix(answer, asOffered); ok {
 		answer = deflateName + more
-		if offer.clientFresh {
+		if t.clientFresh {
 			answer += "; " + clientNoTakeover
 		}
 	}
-	if offer.serverFresh && !strings.Contains(answer, serverNoTakeover) {
-		answer += "; " + serverNoTakeover
-	}
-	if offer.serverBits > 0 && !strings.Contains(answer, serverMaxBits) {
-		answer += fmt.Sprintf("; %s=%d", serverMaxBits, offer.serverBits)
-	}
+	answer += t.demands(answer)
 	list, err := parseExtensions([]string{answer})
 	if err != nil {
 		panic("BUG: " + err.Error())
@@ -129,10 +131,21 @@ func answerTo(offer *deflateTerms, answer string) (string, *deflateTerms) {
 	if err != nil {
 		panic("BUG: " + err.Error())
 	}
-	if terms.answers(*offer) != nil {
+	if terms.answers(t) != nil || terms.isLarger(t) {
 		return "", nil
 	}
 	return answer, &terms
+}
+
+// demands is what an offer demands of every answer, as far as the given parameters lack it.
+func (t deflateTerms) demands(given string) (more string) {
+	if t.serverFresh && !strings.Contains(given, serverNoTakeover) {
+		more += "; " + serverNoTakeover
+	}
+	if t.serverBits > 0 && !strings.Contains(given, serverMaxBits) {
+		more += fmt.Sprintf("; %s=%d", serverMaxBits, t.serverBits)
+	}
+	return more
 }
 
 // skip ends a case that does not apply to the endpoint.
@@ -200,10 +213,14 @@ func (s accepted) run(c *conversation) {
 		c.judge(Wrong, "%v", err)
 		return
 	}
+	c.judge(Right, "")
 	if terms != nil {
 		c.agree(terms)
+		offers, _ := offered([]string{c.of.offer})
+		if offer, _ := terms.fitting(offers); terms.isLarger(offer) {
+			c.judge(Tolerable, "the answer's client_max_window_bits is %d where %d or less is right (RFC 7692 7.1.2.2)", terms.clientBits, offer.clientBits)
+		}
 	}
-	c.judge(Right, "")
 	c.w.listen()
 }
 
