@@ -157,10 +157,27 @@ func (k *catalog) badAnswers() {
 		{"client-bits-none", "; client_max_window_bits"}, {"client-bits-7", "; client_max_window_bits=7"}, {"client-bits-16", "; client_max_window_bits=16"},
 		{"extension-twice", ", permessage-deflate"}, {"and-other", ", x-conform-unknown"},
 	} {
-		k.add("answer-bad-"+bad.name, "answer "+deflateName+bad.value,
-			responding{head: response.with("Sec-WebSocket-Extensions: " + deflateName + bad.value), behind: []frame{text(hello)}}, givesUp{}).inBare()
+		k.add("answer-bad-"+bad.name, "answer "+deflateName+bad.value, respondingBadly{bad.value}, givesUp{}).inBare()
 	}
 }
+
+// respondingBadly answers with bad parameters, and with all that the client's first offer
+// demands: else the client would give up for want of that.
+type respondingBadly struct{ params string }
+
+func (s respondingBadly) run(c *conversation) {
+	params := s.params
+	if offers, err := offered(c.peer.request.values("Sec-WebSocket-Extensions")); err == nil && len(offers) > 0 {
+		params = offers[0].demands(params) + params
+	}
+	s.with(params).run(c)
+}
+
+func (respondingBadly) with(params string) responding {
+	return responding{head: response.with("Sec-WebSocket-Extensions: " + deflateName + params), behind: []frame{text(hello)}}
+}
+
+func (s respondingBadly) String() string { return s.with(s.params).String() }
 
 // zip is a whole compressed message in one frame.
 func zip(op byte, p []byte) frame { return frame{opcode: op, rsv: rsv1, payload: p} }

@@ -669,7 +669,7 @@ func (e *mutable) dial(host, target string) bool {
 		version = "8"
 	}
 	lines := []string{"GET " + target + " HTTP/1.1", "Host: " + host, "Upgrade: websocket", "Connection: Upgrade",
-		"Sec-WebSocket-Key: " + key, "Sec-WebSocket-Version: " + version, "Sec-WebSocket-Extensions: " + deflateName + "; " + clientMaxBits}
+		"Sec-WebSocket-Key: " + key, "Sec-WebSocket-Version: " + version, "Sec-WebSocket-Extensions: " + e.offer()}
 	if e.is("asks without Connection") {
 		lines = slices.Delete(lines, 3, 4)
 	}
@@ -688,13 +688,25 @@ func (e *mutable) dial(host, target string) bool {
 	return true
 }
 
+// offer is what a client offers.
+func (e *mutable) offer() string {
+	if e.is("asks for server_no_context_takeover and looks at nothing else in the answer") {
+		return deflateName + "; " + clientMaxBits + "; " + serverNoTakeover
+	}
+	return deflateName + "; " + clientMaxBits
+}
+
 // appendToNew appends a client's frame.
 func (f frame) appendToNew(b []byte) []byte { return f.appendTo(b, true) }
 
 // established judges a response.
 func (e *mutable) established(h head, accept string) bool {
 	extensions := h.values("Sec-WebSocket-Extensions")
-	terms, err := judgeAnswer(deflateName+"; "+clientMaxBits, extensions)
+	terms, err := judgeAnswer(e.offer(), extensions)
+	if strings.Contains(strings.Join(extensions, ""), serverNoTakeover) && err != nil &&
+		e.is("asks for server_no_context_takeover and looks at nothing else in the answer") {
+		terms, err = &deflateTerms{serverFresh: true, clientFresh: true}, nil
+	}
 	upgrade := h.values("Upgrade")
 	switch {
 	case h.status() != 101 && !e.is("does not look at the status"):

@@ -132,6 +132,7 @@ var mutants = []mutant{
 	{"does not look at Connection", Client, `^4\.1-(no-connection|connection-.*)$`, ``},
 	{"does not look at Sec-WebSocket-Accept", Client, `^4\.1-(no-accept|accept-.*)$`, ``},
 	{"takes any extension", Client, `^4\.1-extension-|^7692-7\.1-answer-bad-`, ``},
+	{"asks for server_no_context_takeover and looks at nothing else in the answer", Client, `^7692-7\.1-answer-bad-`, ``},
 	{"takes any subprotocol", Client, `^4\.1-subprotocol-not-offered$`, ``},
 	{"loses what comes behind the handshake", Client, `^4\.2\.2-frames?-.*behind-response$`, `.`},
 	// frames
