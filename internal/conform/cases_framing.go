@@ -515,6 +515,7 @@ func (s cutStream) run(c *conversation) {
 		}
 		switch f.opcode {
 		case opPing:
+			c.pinging(false, *f)
 			whole = append(whole, pong(f.payload))
 			continue
 		case opText, opBinary:

@@ -173,6 +173,7 @@ type pushes struct {
 
 func (s pushes) run(c *conversation) {
 	c.memory = c.held()
+	c.pinging(true, s.f)
 	one := s.f.appendTo(nil, c.w.masks)
 	batch := max(1, (64<<10)/len(one))
 	block := bytes.Repeat(one, batch)

@@ -118,8 +118,7 @@ type failsFastInside struct{ rest int }
 func (s failsFastInside) run(c *conversation) {
 	e := c.next(c.cfg.Patience)
 	if e.kind != evSilence {
-		c.w.unread(e)
-		fails(1007).run(c)
+		fails(1007).judge(c, e)
 		return
 	}
 	c.judge(Tolerable, "nothing came until the frame was complete; failing at once is right (fail-fast)")

@@ -38,6 +38,7 @@ type mutable struct {
 	body    []byte // of the open message
 	tail    []byte // of body: the octets of a character that is not whole
 	owed    [][]byte
+	later   []frame // to be sent when there is nothing to be read
 	buf     [4096]byte
 	closed  bool
 }
@@ -53,10 +54,38 @@ func (e *mutable) run() {
 	defer e.conn.Close()
 	for e.frame() == nil {
 	}
+	e.flush()
 }
 
-// send writes a frame.
+// send sends a frame, at once or later.
 func (e *mutable) send(f frame) error {
+	data := f.opcode < opClose
+	switch {
+	case data && e.is("sends Pongs that nobody has asked for"):
+		_ = e.write(frame{opcode: opPong, payload: []byte("alive")})
+	case f.opcode == opPong && e.is("answers only the latest Ping"):
+		e.later = []frame{f}
+		return nil
+	case data && e.is("lets Pongs overtake echoes"):
+		e.later = append(e.later, f)
+		return nil
+	}
+	if f.opcode != opPong {
+		e.flush()
+	}
+	return e.write(f)
+}
+
+// flush sends what was left for later.
+func (e *mutable) flush() {
+	for _, f := range e.later {
+		_ = e.write(f) // who is gone is met when reading
+	}
+	e.later = nil
+}
+
+// write writes a frame.
+func (e *mutable) write(f frame) error {
 	key := [4]byte{1, 2, 3, 4}
 	if e.is("same key for all frames") {
 		f.key = &key
@@ -119,6 +148,9 @@ type mutableHeader struct {
 
 // frame reads a frame and does what it asks for.
 func (e *mutable) frame() error {
+	if e.br.Buffered() == 0 {
+		e.flush()
+	}
 	h, err := e.header()
 	if err != nil {
 		return e.lost(err)

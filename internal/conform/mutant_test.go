@@ -213,6 +213,56 @@ var mutants = []mutant{
 	{"ends at BFINAL", Server, `^7692-7\.2-finals`, ``},
 }
 
+// A freedom is something that the RFC allows and not every endpoint does.
+type freedom struct {
+	does      string
+	role      Role
+	meets     string // the cases in which it shows
+	tolerable string // those of them that find it tolerable; the others find it right
+}
+
+// freedoms are endpoints that no case may find wrong.
+var freedoms = []freedom{
+	{"sends Pongs that nobody has asked for", Both, `^4\.2\.2|^5\.[2456]|^6\.|^7\.|^7692-6-`, `^4\.2\.2-response$|^5\.2-text-|^6\.1-`},
+	{"answers only the latest Ping", Both, `^4\.[12]|^5\.[456]|^6\.|^7\.|^7692-[67]|^8\.1-tr`, ``},
+	{"lets Pongs overtake echoes", Both, `^4\.[12]|^5\.[456]|^6\.|^7\.|^7692-[67]|^8\.1-tr`, ``},
+}
+
+// TestFreedomsAreNotWrong requires that no case finds wrong what the RFC allows.
+func TestFreedomsAreNotWrong(t *testing.T) {
+	t.Parallel()
+	for _, f := range freedoms {
+		for _, role := range []Role{Server, Client} {
+			if f.role&role == 0 {
+				continue
+			}
+			t.Run(f.does+" as "+role.String(), func(t *testing.T) {
+				t.Parallel()
+				f.isNotWrong(t, role)
+			})
+		}
+	}
+}
+
+// isNotWrong fails the test if a case finds the endpoint wrong, or right where it is tolerable.
+func (f freedom) isNotWrong(t *testing.T, role Role) {
+	meets, tolerable := regexp.MustCompile(f.meets), regexp.MustCompile(f.tolerable)
+	told := examineMutable(t, f.does, role, 20*time.Second, func(c *Case) bool { return !c.alone && !c.heavy && meets.MatchString(c.ID) })
+	for id, r := range told {
+		if r.Verdict == Wrong {
+			t.Errorf("%s finds it wrong: %s", id, r.Why)
+		}
+	}
+	for _, c := range Cases() {
+		if _, has := told[c.ID]; f.tolerable != "" && tolerable.MatchString(c.ID) && c.Roles&role != 0 && !has {
+			t.Errorf("%s finds it right", c.ID)
+		}
+	}
+	if f.tolerable == "" && len(told) > 0 {
+		t.Errorf("%d cases find it tolerable", len(told))
+	}
+}
+
 // allCases makes the mutants meet every case; otherwise they meet those that must tell and a
 // sample of the others.
 var allCases = flag.Bool("all", false, "mutants meet all cases")
@@ -290,6 +340,9 @@ func TestMutantsAreMany(t *testing.T) {
 	listed := make(map[string]bool)
 	for _, m := range mutants {
 		listed[m.wrong] = true
+	}
+	for _, f := range freedoms {
+		listed[f.does] = true
 	}
 	for _, found := range regexp.MustCompile(`e\.is\("([^"]+)"\)`).FindAllStringSubmatch(string(code), -1) {
 		if !listed[found[1]] {

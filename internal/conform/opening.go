@@ -165,6 +165,7 @@ func (s requesting) run(c *conversation) {
 	c.peer.key = newKey()
 	b := s.head.octets(c.peer.fill())
 	c.w.note("→ %s", c.peer.fill().Replace(s.head.String()))
+	c.pinging(false, s.behind...)
 	for i := range s.behind {
 		c.w.note("→ %s", &s.behind[i])
 		b = s.behind[i].appendTo(b, true)
@@ -329,6 +330,7 @@ func (s responding) run(c *conversation) {
 	}
 	c.w.note("→ %s", c.peer.fill().Replace(s.head.String()))
 	b := s.head.octets(c.peer.fill())
+	c.pinging(false, s.behind...)
 	for i := range s.behind {
 		c.w.note("→ %s", &s.behind[i])
 		b = s.behind[i].appendTo(b, false)

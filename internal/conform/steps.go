@@ -37,6 +37,15 @@ type conversation struct {
 	memory  int64 // held by the endpoint when it was measured
 	fresh   bool  // compressed messages of the kit must stand alone
 	reach   int   // octets that a reference in these may reach back
+
+	pings    []pinged // that no Pong has answered or passed over yet
+	answered []string // payloads of the others, until their Pong is expected
+}
+
+// A pinged is a Ping that the kit has sent.
+type pinged struct {
+	payload string
+	often   bool // again and again, and nobody counts the Pongs
 }
 
 // judge makes the verdict no better than v.
@@ -50,18 +59,57 @@ func (c *conversation) judge(v Verdict, format string, args ...any) {
 	}
 }
 
-// next returns the endpoint's next event. Its Pings are answered on the way.
+// next returns the endpoint's next event. Its Pings are answered on the way, and Pongs that answer nothing are passed over.
 func (c *conversation) next(d time.Duration) event {
 	until := time.Now().Add(d)
 	for {
 		e := c.w.next(time.Until(until))
-		if e.kind != evPing {
+		switch {
+		case e.kind == evPing && !c.partial && !c.closing:
+			c.transmit(&frame{opcode: opPong, payload: e.payload})
+		case e.kind == evPong && !c.answers(string(e.payload)):
+			c.judge(Tolerable, "%s came that answers no Ping, as it may (5.5.3)", e)
+		case e.kind != evPing:
 			return e
 		}
-		if !c.partial && !c.closing {
-			c.transmit(&frame{opcode: opPong, payload: e.payload})
+	}
+}
+
+// pinging remembers the Pings among frames that go out.
+func (c *conversation) pinging(often bool, frames ...frame) {
+	for _, f := range frames {
+		if f.opcode == opPing {
+			c.pings = append(c.pings, pinged{string(f.payload), often})
 		}
 	}
+}
+
+// answers reports whether a Pong answers a Ping. It then stands for the Pings before that, too (RFC 6455 section 5.5.3).
+func (c *conversation) answers(pong string) bool {
+	at := slices.IndexFunc(c.pings, func(p pinged) bool { return p.payload == pong })
+	if at < 0 {
+		return false
+	}
+	until := at + 1
+	if c.pings[at].often {
+		until = at
+	}
+	for _, p := range c.pings[:until] {
+		c.answered = append(c.answered, p.payload)
+	}
+	c.pings = c.pings[until:]
+	return true
+}
+
+// hasAnswered reports whether a Pong that is right has come, or was passed over. It counts once.
+func (c *conversation) hasAnswered(right []answer) bool {
+	for _, a := range right {
+		if at := slices.Index(c.answered, string(a.payload)); a.kind == evPong && at >= 0 {
+			c.answered = slices.Delete(c.answered, at, at+1)
+			return true
+		}
+	}
+	return false
 }
 
 // transmit sends one frame at once.
@@ -95,6 +143,7 @@ func (s sending) repeated(n int) sending {
 
 func (s sending) run(c *conversation) {
 	var one []byte
+	c.pinging(s.times > 1, s.frames...)
 	for i := range s.frames {
 		f := &s.frames[i]
 		if i < keptLines/2 {
@@ -232,7 +281,25 @@ func (s expectation) orTolerably(because string, list ...answer) expectation {
 }
 
 func (s expectation) run(c *conversation) {
-	e := c.next(c.cfg.Patience)
+	for until := time.Now().Add(c.cfg.Patience); !c.hasAnswered(s.right); {
+		if e := c.next(time.Until(until)); !s.mayWait(e) {
+			s.judge(c, e)
+			return
+		}
+	}
+	c.judge(Right, "")
+}
+
+// mayWait reports whether what is expected may come after the event: a Pong overtakes messages,
+// as it is sent as soon as is practical (RFC 6455 section 5.5.2). Where the connection is to
+// fail, a Pong gives away that it has not.
+func (s expectation) mayWait(e event) bool {
+	closing := slices.ContainsFunc(s.right, func(a answer) bool { return a.kind == evClose })
+	return e.kind == evPong && !closing && !slices.ContainsFunc(s.tolerable, func(a answer) bool { return a.is(e) })
+}
+
+// judge judges the event that has come.
+func (s expectation) judge(c *conversation, e event) {
 	if slices.ContainsFunc(s.right, func(a answer) bool { return a.is(e) }) {
 		c.judge(Right, "")
 	} else if slices.ContainsFunc(s.tolerable, func(a answer) bool { return a.is(e) }) {
@@ -302,8 +369,7 @@ type failsFast struct {
 func (s failsFast) run(c *conversation) {
 	e := c.next(c.cfg.Patience)
 	if e.kind != evSilence {
-		c.w.unread(e)
-		fails(s.code).run(c)
+		fails(s.code).judge(c, e)
 		return
 	}
 	c.judge(Tolerable, "nothing came until the message was complete; failing at once is right (fail-fast)")
@@ -313,17 +379,6 @@ func (s failsFast) run(c *conversation) {
 
 func (s failsFast) String() string {
 	return fmt.Sprintf("expect Close %d at once; tolerable: only after the rest was sent", s.code)
-}
-
-// unread puts an event back.
-func (w *wire) unread(e event) {
-	w.mu.Lock()
-	w.events = append([]event{e}, w.events...)
-	w.mu.Unlock()
-	select {
-	case w.wake <- struct{}{}:
-	default:
-	}
 }
 
 // pongsUpTo expects Pongs, the last of them with the payload. The endpoint may have left out
@@ -357,8 +412,12 @@ func (s endsHere) run(c *conversation) {
 	c.w.halfClose()
 	left := s.whole
 	for {
+		for len(left) > 0 && c.hasAnswered(left[:1]) {
+			left = left[1:]
+		}
 		e := c.next(c.cfg.Patience)
 		switch {
+		case e.kind == evPong && slices.ContainsFunc(left, func(a answer) bool { return a.is(e) }):
 		case len(left) > 0 && left[0].is(e):
 			left = left[1:]
 		case e.kind == evClose && len(left) == 0:
