@@ -343,15 +343,14 @@ func ordered(word string) (conversation []step, over bool) {
 		}
 		frames = append(frames, f)
 		if r == 'X' {
+			orInstead(answers[:len(answers)-1], closedEarly, closes())
 			return append([]step{send(frames...)}, answers...), true
 		}
 		if f.opcode >= opClose {
 			continue
 		}
 		if (open == 0) != (f.opcode != opContinuation) {
-			for i, a := range answers {
-				answers[i] = a.(expectation).orTolerably("what is on its way when a connection fails may be lost", drops)
-			}
+			orInstead(answers, "what is on its way when a connection fails may be lost", drops)
 			answers = append(answers, fails(1002))
 			return append([]step{send(frames...)}, answers...), true
 		}
@@ -367,6 +366,13 @@ func ordered(word string) (conversation []step, over bool) {
 	frames = append(frames, ping("end"))
 	answers = append(answers, expect(pongs("end")))
 	return append([]step{send(frames...)}, answers...), false
+}
+
+// orInstead makes another answer tolerable in each of the expectations.
+func orInstead(expectations []step, because string, other answer) {
+	for i, s := range expectations {
+		expectations[i] = s.(expectation).orTolerably(because, other)
+	}
 }
 
 // controls is sections 5.5, 5.5.2 and 5.5.3.

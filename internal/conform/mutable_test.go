@@ -66,7 +66,7 @@ func (e *mutable) send(f frame) error {
 	case f.opcode == opPong && e.is("answers only the latest Ping"):
 		e.later = []frame{f}
 		return nil
-	case data && e.is("lets Pongs overtake echoes"):
+	case data && (e.is("lets Pongs overtake echoes") || e.is("answers Close before messages")):
 		e.later = append(e.later, f)
 		return nil
 	}
@@ -311,6 +311,9 @@ func (e *mutable) closing(p []byte) error {
 		return e.end(true)
 	case e.is("takes any close code") && !maySend(code):
 		code = 1000
+	}
+	if e.is("answers Close before messages") {
+		e.later = nil
 	}
 	if e.is("does not answer Close") {
 		return e.end(e.server)
