@@ -296,7 +296,7 @@ func (k *catalog) badRequests() {
 	bad("no-host", "ask without Host", request.without("Host"), refused{right: []int{400}})
 	bad("two-hosts", "ask with two Host fields", request.with("Host: other.example"), refused{right: []int{400}})
 	k.rule("4.2.1", "An |Upgrade| header field containing the value \"websocket\", treated as an ASCII case-insensitive value.", Server)
-	upgrade := refused{right: []int{426, 400}}
+	upgrade := refused{right: []int{426, 400}, maySay: "it was asked for no WebSocket"}
 	bad("no-upgrade", "ask without Upgrade", request.without("Upgrade"), upgrade)
 	bad("upgrade-other", "ask with Upgrade: h2c", request.replaced("Upgrade", "Upgrade: h2c"), upgrade)
 	bad("upgrade-longer", "ask with Upgrade: websockets", request.replaced("Upgrade", "Upgrade: websockets"), upgrade)

@@ -568,6 +568,10 @@ func (e *mutable) accept() bool {
 	if err == nil && !bytes.ContainsRune(raw, 0) {
 		status = e.judge(h)
 	}
+	asks := h.hasToken("Upgrade", "websocket") && h.hasToken("Connection", "Upgrade")
+	if strings.HasPrefix(status, "426") && !asks && e.is("has a page for who asks for no WebSocket") {
+		status = "200 OK"
+	}
 	answer := "HTTP/1.1 " + status + crlf
 	if status[:3] != "101" {
 		if strings.HasPrefix(status, "426") && !e.is("does not name its version") {

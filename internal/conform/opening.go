@@ -275,9 +275,10 @@ func (c *conversation) response() (head, bool) {
 
 // refused expects that the server under test does not open the connection.
 type refused struct {
-	right []int                    // statuses; none: all of 400 to 599
-	mayDo bool                     // opening the connection is tolerable
-	also  func(answer head) string // says what is wrong with the answer
+	right  []int                    // statuses; none: all of 400 to 599
+	mayDo  bool                     // opening the connection is tolerable
+	maySay string                   // why a page, or where it is, is tolerable; "": it is not
+	also   func(answer head) string // says what is wrong with the answer
 }
 
 func (s refused) run(c *conversation) {
@@ -291,6 +292,8 @@ func (s refused) run(c *conversation) {
 		c.judge(Wrong, "no response came: %s", plain(err))
 	case status == 101 && s.mayDo:
 		c.judge(Tolerable, "the server opened the connection where %s is right", s.statuses())
+	case status >= 200 && status < 400 && s.maySay != "":
+		c.judge(Tolerable, "%s came where %s is best: %s", h.line, s.statuses(), s.maySay)
 	case status < 400 || status > 599:
 		c.judge(Wrong, "%s came where %s is right", h.line, s.statuses())
 	case len(s.right) > 0 && !slices.Contains(s.right, status):
