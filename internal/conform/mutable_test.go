@@ -531,11 +531,35 @@ func (e *mutable) inflated(window []byte) ([]byte, error) {
 	if e.is("no limit after decompression") {
 		limit *= 32
 	}
-	if len(e.body) < 900 && !e.is("ends at BFINAL") { // can't inflate to more
+	if e.is("takes a message without its end") {
+		out, err := io.ReadAll(io.LimitReader(flate.NewReaderDict(bytes.NewReader(append(e.body, 0, 0, 0xFF, 0xFF)), window), int64(limit)))
+		if err == io.ErrUnexpectedEOF {
+			err = nil
+		}
+		return out, err
+	}
+	if len(e.body) < 900 && !e.is("ends at BFINAL") && !e.is("begins anew after a final block") { // can't inflate to more
 		return inflate(e.body, window, 32768, 5<<20)
+	}
+	if e.is("begins anew after a final block") {
+		return inflatedAnew(e.body, window)
 	}
 	in := bytes.NewReader(append(e.body, 0, 0, 0xFF, 0xFF, 1, 0, 0, 0xFF, 0xFF))
 	return io.ReadAll(io.LimitReader(flate.NewReaderDict(in, window), int64(limit)))
+}
+
+// inflatedAnew inflates each stream of a message by itself: only the first has the window.
+func inflatedAnew(p, window []byte) (out []byte, err error) {
+	in := bytes.NewReader(append(bytes.Clone(p), 0, 0, 0xFF, 0xFF))
+	for err == nil && in.Len() > 0 {
+		var part []byte
+		part, err = io.ReadAll(io.LimitReader(flate.NewReaderDict(in, window), mutableLimit+1))
+		out, window = append(out, part...), nil
+	}
+	if err == io.ErrUnexpectedEOF && in.Len() == 0 { // there is no final block at the end
+		err = nil
+	}
+	return out, err
 }
 
 // mutableServer serves until the listener is closed.
