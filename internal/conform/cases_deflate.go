@@ -20,9 +20,11 @@ func (k *catalog) deflateNegotiation() {
 }
 
 // declined expects a response without the extension.
-type declined struct{}
+type declined struct {
+	asIf string // an offer as which it is tolerable to take what was offered; "": none
+}
 
-func (declined) run(c *conversation) {
+func (s declined) run(c *conversation) {
 	h, ok := c.response()
 	if !ok {
 		return
@@ -35,7 +37,14 @@ func (declined) run(c *conversation) {
 	case h.status() != 101:
 		c.judge(Wrong, "%s came where 101 without the extension is right", h.line)
 	case len(values) > 0:
-		c.judge(Wrong, "the server took the offer: %s", strings.Join(values, ", "))
+		terms, err := judgeAnswer(s.asIf, values)
+		if s.asIf == "" || err != nil {
+			c.judge(Wrong, "the server took the offer: %s", strings.Join(values, ", "))
+			return
+		}
+		c.judge(Tolerable, "the server took the offer as %s", s.asIf)
+		c.agree(terms)
+		c.w.listen()
 	default:
 		c.judge(Right, "")
 		c.w.listen()
@@ -48,7 +57,7 @@ func (declined) String() string { return "expect 101 without the extension" }
 func (k *catalog) badOffers() {
 	k.rule("7692 7.1", "A server must decline an offer with a parameter that is not defined, has no valid value, or stands there twice.", Server)
 	for _, bad := range []struct{ name, params string }{
-		{"unknown", "x_conform"}, {"unknown-value", "x_conform=1"}, {"case", "Server_No_Context_Takeover"},
+		{"unknown", "x_conform"}, {"unknown-value", "x_conform=1"},
 		{"twice-server", "server_no_context_takeover; server_no_context_takeover"}, {"twice-client", "client_no_context_takeover; client_no_context_takeover"},
 		{"twice-server-bits", "server_max_window_bits=10; server_max_window_bits=10"}, {"twice-client-bits", "client_max_window_bits; client_max_window_bits=10"},
 		{"server-takeover-value", "server_no_context_takeover=1"}, {"client-takeover-value", "client_no_context_takeover=true"},
@@ -61,6 +70,9 @@ func (k *catalog) badOffers() {
 		offer := "Sec-WebSocket-Extensions: " + deflateName + "; " + bad.params
 		k.add("offer-"+bad.name, "offer "+bad.params, requesting{head: request.with(offer)}, declined{}, send(text(hello)), expectEcho(hello)).inBare()
 	}
+	cased := request.with("Sec-WebSocket-Extensions: " + deflateName + "; Server_No_Context_Takeover")
+	k.add("offer-case", "offer Server_No_Context_Takeover; whether that is the parameter's name the RFC leaves open", requesting{head: cased},
+		declined{asIf: deflateName + "; " + serverNoTakeover}, send(text(hello)), expectEcho(hello)).inBare()
 	k.add("offer-other-case", "offer PERMESSAGE-DEFLATE-X, which is another name", requesting{head: request.with("Sec-WebSocket-Extensions: permessage-deflate-x")}, declined{}, send(text(hello)), expectEcho(hello)).inBare()
 }
 

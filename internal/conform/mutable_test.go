@@ -672,6 +672,11 @@ func (e *mutable) extension(h head) string {
 		return ""
 	}
 	for _, x := range list {
+		for i := range x.params {
+			if e.is("reads names of parameters in any case") {
+				x.params[i].name = strings.ToLower(x.params[i].name)
+			}
+		}
 		terms, err := x.terms()
 		if x.name != deflateName || err != nil && !e.is("takes bad offers") {
 			continue
