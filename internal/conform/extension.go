@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -35,21 +36,24 @@ func isToken(s string) bool {
 	return s != ""
 }
 
-// parseExtensions reads the header's values. The kit writes quoted strings without commas or
-// semicolons in them, and nobody has reason to send others.
+// parseExtensions reads the header's values, with all that RFC 2616's list rule and implied
+// blanks allow (RFC 6455 section 9.1). No comma or semicolon can be in a quoted string: what it
+// stands for is a token.
 func parseExtensions(values []string) ([]extension, error) {
 	var list []extension
-	for _, e := range strings.Split(strings.Join(values, ","), ",") {
+	joined := strings.Join(values, ",")
+	for _, e := range strings.Split(joined, ",") {
+		if strings.TrimSpace(e) == "" {
+			continue // "null elements are allowed, but do not contribute to the count of elements present"
+		}
 		parts := strings.Split(e, ";")
 		x := extension{name: strings.TrimSpace(parts[0])}
 		if !isToken(x.name) {
 			return nil, fmt.Errorf("Sec-WebSocket-Extensions has no valid name in %q", e)
 		}
 		for _, p := range parts[1:] {
-			name, value, has := strings.Cut(strings.TrimSpace(p), "=")
-			if unquoted, ok := strings.CutPrefix(value, `"`); ok {
-				value = strings.TrimSuffix(unquoted, `"`)
-			}
+			name, value, has := strings.Cut(p, "=")
+			name, value = strings.TrimSpace(name), unquoted(strings.TrimSpace(value))
 			if !isToken(name) || has && !isToken(value) {
 				return nil, fmt.Errorf("Sec-WebSocket-Extensions has no valid parameter in %q", p)
 			}
@@ -57,8 +61,26 @@ func parseExtensions(values []string) ([]extension, error) {
 		}
 		list = append(list, x)
 	}
+	if len(list) == 0 {
+		return nil, fmt.Errorf("Sec-WebSocket-Extensions has no element: %q", joined)
+	}
 	return list, nil
 }
+
+// unquoted returns what a quoted string stands for, anything else as it is.
+func unquoted(s string) string {
+	if len(s) < 2 || s[0] != '"' || s[len(s)-1] != '"' {
+		return s
+	}
+	return quotedPair.ReplaceAllString(s[1:len(s)-1], "$1")
+}
+
+var (
+	quotedPair = regexp.MustCompile(`\\(.)`)
+
+	// rareForm matches what the grammar of the header allows and few write or read.
+	rareForm = regexp.MustCompile(`(^|,)[ \t]*(,|$)|[ \t]=|=[ \t]|\\`)
+)
 
 // The names of permessage-deflate (RFC 7692 section 7.1).
 const (

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -672,9 +673,9 @@ func (e *mutable) extension(h head) string {
 		return ""
 	}
 	for _, x := range list {
-		for i := range x.params {
+		for i, p := range x.params {
 			if e.is("reads names of parameters in any case") {
-				x.params[i].name = strings.ToLower(x.params[i].name)
+				x.params[i].name = strings.ToLower(p.name)
 			}
 		}
 		terms, err := x.terms()
@@ -696,9 +697,17 @@ func (e *mutable) extension(h head) string {
 		}
 		terms.clientFresh = false
 		e.terms = &terms
-		return "Sec-WebSocket-Extensions: " + answer + crlf
+		return "Sec-WebSocket-Extensions: " + e.written(answer) + crlf
 	}
 	return ""
+}
+
+// written is how an endpoint writes an element of an extension header.
+func (e *mutable) written(element string) string {
+	if e.is("writes lists as RFC 2616 has them") {
+		return ", " + regexp.MustCompile(`=(\d+)`).ReplaceAllString(element, ` = "\$1"`) + " ,"
+	}
+	return element
 }
 
 // mutableClient goes through the cases of an exam.
@@ -761,7 +770,7 @@ func (e *mutable) offer() string {
 	if e.is("asks for server_no_context_takeover and looks at nothing else in the answer") {
 		return deflateName + "; " + clientMaxBits + "; " + serverNoTakeover
 	}
-	return deflateName + "; " + clientMaxBits
+	return e.written(deflateName + "; " + clientMaxBits)
 }
 
 // appendToNew appends a client's frame.

@@ -227,6 +227,7 @@ var freedoms = []freedom{
 	{"takes a message without its end", Both, `^7692-7\.2-(corrupt|example|empty|level)-`, `^7692-7\.2-corrupt-(fragments-)?truncated$`},
 	{"begins anew after a final block", Both, `^7692-7\.2-(corrupt|example|final)|^7692-7\.2-takeover-.*final`, `^7692-7\.2-finals-window$`},
 	{"reads names of parameters in any case", Server, `^7692-7\.1-`, `^7692-7\.1-offer-case$`},
+	{"writes lists as RFC 2616 has them", Both, `^7692-`, `^7692-(7\.1-(takes|answer)-(plain|both-fresh)|6-compressed)$`},
 	{"sends Pongs that nobody has asked for", Both, `^4\.2\.2|^5\.[2456]|^6\.|^7\.|^7692-6-`, `^4\.2\.2-response$|^5\.2-text-|^6\.1-`},
 	{"answers only the latest Ping", Both, `^4\.[12]|^5\.[456]|^6\.|^7\.|^7692-[67]|^8\.1-tr`, ``},
 	{"answers Close before messages", Both, `^5\.[45]|^6\.|^7\.`, `^5\.5\.1-with-(message|hundred)$|^5\.4-order-T1X$|^7\.1\.1-half-closed$`},

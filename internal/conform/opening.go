@@ -42,11 +42,13 @@ func (c *conversation) open() {
 	}
 	h := response
 	if c.of.answer != "" {
-		offers, err := offered(c.peer.request.values("Sec-WebSocket-Extensions"))
+		values := c.peer.request.values("Sec-WebSocket-Extensions")
+		offers, err := offered(values)
 		if err != nil {
 			c.judge(Wrong, "the client's offer: %v (RFC 7692 7.1)", err)
 			return
 		}
+		c.judgeForm(values)
 		answer, terms := answerTo(offers, c.of.answer)
 		if terms == nil {
 			c.skip("the client did not offer what this answer needs")
@@ -56,6 +58,13 @@ func (c *conversation) open() {
 		c.agree(terms)
 	}
 	responding{head: h}.run(c)
+}
+
+// judgeForm judges how an extension header of the endpoint is written.
+func (c *conversation) judgeForm(values []string) {
+	if list := strings.Join(values, ","); len(values) > 0 && rareForm.MatchString(list) {
+		c.judge(Tolerable, "Sec-WebSocket-Extensions: %s has empty elements, blanks at a = or quoted pairs: RFC 2616 allows them, and many do not read them", list)
+	}
 }
 
 // agree makes the terms of permessage-deflate those of the connection.
@@ -217,6 +226,7 @@ func (s accepted) run(c *conversation) {
 	c.judge(Right, "")
 	if terms != nil {
 		c.agree(terms)
+		c.judgeForm(h.values("Sec-WebSocket-Extensions"))
 		offers, _ := offered([]string{c.of.offer})
 		if offer, _ := terms.fitting(offers); terms.isLarger(offer) {
 			c.judge(Tolerable, "the answer's client_max_window_bits is %d where %d or less is right (RFC 7692 7.1.2.2)", terms.clientBits, offer.clientBits)
