@@ -69,8 +69,10 @@ type closing struct {
 // queued and a Close frame with code and reason, waits for the peer's, discarding
 // messages, and ends the TCP connection. All of it together takes at most
 // Options.CloseTimeout, and a fifth of a second more where a stream that is no
-// socket does not let itself be closed. It returns nil once both Close frames have
-// passed, also where it was the peer who began. A second Close waits for the first
+// socket does not let itself be closed. Where a MessageWriter has begun a message, what
+// is queued has no place behind it and is dropped. Close returns nil once both Close
+// frames have passed, also where it was the peer who began; else an error says why they
+// have not, and the connection is over all the same. A second Close waits for the first
 // and returns its result. While Server.Message runs, it returns as soon as the frame
 // is sent, and Server.Closed reports the end.
 //
@@ -316,14 +318,11 @@ func (c *Conn) flushQueue() error {
 	messages := c.queue.take()
 	lost := c.cause != errClosed || c.fragmenting
 	c.mu.Unlock()
-	var err error
-	if !lost {
-		err = c.writeQueued(messages)
+	if lost {
+		c.noLonger(messages)
+		return nil
 	}
-	c.mu.Lock()
-	c.queue.done(messages)
-	c.mu.Unlock()
-	return err
+	return c.writeQueued(messages)
 }
 
 // answerAtOnce writes the Close frame where that needs no waiting, and nothing is

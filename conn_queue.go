@@ -42,7 +42,8 @@ func (c *Conn) enqueue(p *Prepared, limit int64) error {
 }
 
 // BufferedAmount returns how many octets are queued and were not yet given to the
-// network, headers included and before compression.
+// network, headers included, without masking keys and before compression. A message
+// counts until all of it was given.
 func (c *Conn) BufferedAmount() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -220,7 +221,6 @@ func (c *Conn) drainOnce(over <-chan struct{}) (more bool) {
 			_ = c.writeLost(err) // later calls report it
 		}
 		c.mu.Lock()
-		c.queue.done(messages)
 	}
 	return c.drained()
 }
@@ -278,30 +278,68 @@ func (b *batch) free() {
 	}
 }
 
-// writeQueued writes messages, with the turns for sending and framing taken: in
-// one system call where they can go as they are.
+// writeQueued writes messages, with the turns for sending and framing taken. Those that
+// are out wait no longer, and in the end none do.
 func (c *Conn) writeQueued(messages []*Prepared) error {
 	if len(messages) == 0 {
 		return nil
 	}
 	b := batches.Get().(*batch)
 	defer b.free()
+	write := c.writeTogether
 	if !c.standsAlone() || !c.w.raw.isRaw() {
-		return c.writeCopied(b, messages)
+		write = c.writeCopied
 	}
-	for _, p := range messages {
-		b.frames = append(b.frames, p.frame(c.r.deflate))
+	for goesOn := true; goesOn && len(messages) > 0; {
+		n, err := write(b, messages)
+		goesOn = err == nil
+		if err == errCutShort {
+			err = nil
+		}
+		c.noLonger(messages[:n])
+		if messages = messages[n:]; err != nil {
+			c.noLonger(messages)
+			return err
+		}
+	}
+	c.noLonger(messages)
+	return nil
+}
+
+// errCutShort says that what is queued has become pointless, as dropSlow makes it.
+var errCutShort = errors.New("websocket: what was queued is dropped")
+
+// noLonger says that messages wait no longer, and holds them no longer.
+func (c *Conn) noLonger(messages []*Prepared) {
+	if len(messages) == 0 {
+		return
+	}
+	c.mu.Lock()
+	c.queue.done(messages)
+	c.mu.Unlock()
+	clear(messages)
+}
+
+// writeTogether writes the first of messages as they are: as many as leave in one
+// system call.
+func (c *Conn) writeTogether(b *batch, messages []*Prepared) (n int, err error) {
+	b.frames = b.frames[:0]
+	for size := 0; n < len(messages); n++ {
+		frame := messages[n].frame(c.r.deflate)
+		if size += len(frame); n > 0 && size > writeChunk+maxHeader {
+			break
+		}
+		b.frames = append(b.frames, frame)
 	}
 	b.bufs = b.frames
-	_, err := c.w.buffers(&b.bufs)
-	if err == nil {
-		return nil
+	if _, err = c.w.buffers(&b.bufs); err == nil {
+		return n, nil
 	}
 	var rest []byte // of the frame in progress
-	if at := len(messages) - len(b.bufs); len(b.bufs) > 0 && len(b.bufs[0]) < len(messages[at].frame(c.r.deflate)) {
+	if at := n - len(b.bufs); len(b.bufs) > 0 && len(b.bufs[0]) < len(messages[at].frame(c.r.deflate)) {
 		rest = b.bufs[0]
 	}
-	return c.queueFailed(rest, err)
+	return n, c.queueFailed(rest, err)
 }
 
 // standsAlone says whether a Prepared can go to the peer as it is: no masks, and
@@ -310,25 +348,24 @@ func (c *Conn) standsAlone() bool {
 	return !c.w.client && (c.r.deflate == nil || !c.r.deflate.sendTakeover)
 }
 
-// writeCopied writes messages that have to be made for this connection.
-func (c *Conn) writeCopied(b *batch, messages []*Prepared) error {
-	for i, p := range messages {
-		if i > 0 && c.isDropped() {
-			return nil
-		}
-		h := Header{Fin: true, Opcode: Opcode(p.typ)}
-		payload := c.compress(&h, p.payload)
-		h.Length = int64(len(payload.octets))
-		b.octets = c.w.appendFrame(b.octets[:0], &h, payload.octets)
-		payload.free()
-		if n, err := c.w.write(b.octets); err != nil {
-			if n == 0 {
-				n = int64(len(b.octets)) // it is not in progress
-			}
-			return c.queueFailed(b.octets[n:], err)
-		}
+// writeCopied writes the first of messages, which has to be made for this connection.
+func (c *Conn) writeCopied(b *batch, messages []*Prepared) (n int, err error) {
+	p := messages[0]
+	h := Header{Fin: true, Opcode: Opcode(p.typ)}
+	payload := c.compress(&h, p.payload)
+	h.Length = int64(len(payload.octets))
+	b.octets = c.w.appendFrame(b.octets[:0], &h, payload.octets)
+	payload.free()
+	out, err := c.w.write(b.octets)
+	switch {
+	case err != nil && out == 0: // it is not in progress
+		return 1, c.queueFailed(nil, err)
+	case err != nil:
+		return 1, c.queueFailed(b.octets[out:], err)
+	case len(messages) > 1 && c.isDropped():
+		return 1, errCutShort
 	}
-	return nil
+	return 1, nil
 }
 
 // isDropped says whether what is queued has become pointless: the connection is
@@ -339,18 +376,19 @@ func (c *Conn) isDropped() bool {
 }
 
 // queueFailed is what an error of the writer comes to. Where a slow consumer is
-// being dropped, that is the end of the frame in progress, of which rest is not out
-// yet, for the Close frame has to follow it.
+// being dropped, that is errCutShort, behind the end of the frame in progress, of which
+// rest is not out yet, for the Close frame has to follow it.
 func (c *Conn) queueFailed(rest []byte, err error) error {
 	if !c.w.halted.Load() || !errors.Is(err, os.ErrDeadlineExceeded) {
 		return err
 	}
 	c.w.resume()
-	if len(rest) == 0 {
-		return nil
+	if len(rest) > 0 {
+		if _, err = c.w.write(rest); err != nil {
+			return err
+		}
 	}
-	_, err = c.w.write(rest)
-	return err
+	return errCutShort
 }
 
 // fetchedAtOnce is how many connections Broadcast fetches before it sends to them.
@@ -421,14 +459,16 @@ func (c *Conn) finishQueued(messages []*Prepared, n int, err error) {
 			err = c.queueFailed(rest[some:], err)
 		}
 	}
-	if err == nil && !c.isDropped() {
-		err = c.writeQueued(messages[1:])
+	c.noLonger(messages[:1])
+	if messages = messages[1:]; err == nil && !c.isDropped() {
+		err = c.writeQueued(messages)
+	} else {
+		c.noLonger(messages)
 	}
-	if err != nil {
+	if err != nil && err != errCutShort {
 		_ = c.writeLost(err)
 	}
 	c.mu.Lock()
-	c.queue.done(messages)
 	more := c.drained()
 	var over <-chan struct{}
 	if more {

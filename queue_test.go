@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -826,4 +827,44 @@ func TestZeroPreparedIsRefused(t *testing.T) {
 		}
 		p.wantIdle("nothing was sent")
 	})
+}
+
+// slowly is a Server whose connection has small buffers, to a peer that reads nothing of itself.
+func slowly(t *testing.T, limit int64) (s *Server, c *Conn, peer net.Conn) {
+	near, far := tcpPair(t)
+	if err := errors.Join(near.(*net.TCPConn).SetWriteBuffer(16<<10), far.(*net.TCPConn).SetReadBuffer(16<<10)); err != nil {
+		t.Fatal(err)
+	}
+	s = &Server{Handle: func(c *Conn, r *http.Request) error { _, _, err := c.Read(r.Context()); return err }}
+	c = NewServerConn(near, &Options{SendLimit: limit})
+	if err := s.Serve(c, nil); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.CloseNow() })
+	return s, c, far
+}
+
+// What a drain has taken at once waits only until it is out: a peer that takes all but the last of it keeps up.
+func TestWhatIsOutWaitsNoLonger(t *testing.T) {
+	const size, count, taken = 32<<10 + 4, 40, 30
+	s, c, peer := slowly(t, count*size)
+	m := prepared(t, Binary, strings.Repeat("x", size-4))
+	for i := range count {
+		if slow := s.Broadcast(m); slow != 0 {
+			t.Fatalf("dropped at message %d", i)
+		}
+	}
+	if _, err := io.CopyN(io.Discard, peer, taken*size); err != nil {
+		t.Fatal(err)
+	}
+	within(t, "what the peer has taken is counted off", func() bool { return c.BufferedAmount() <= (count-taken)*size+2*writeChunk })
+	for i := range 5 {
+		if slow := s.Broadcast(m); slow != 0 {
+			t.Fatalf("dropped at message %d more, though half of what may wait does", i)
+		}
+	}
+	if _, err := io.CopyN(io.Discard, peer, (count-taken+5)*size); err != nil {
+		t.Fatal(err)
+	}
+	within(t, "nothing waits", func() bool { return c.BufferedAmount() == 0 })
 }
