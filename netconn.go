@@ -17,15 +17,15 @@ import (
 // NetConn returns a net.Conn whose octets are the payloads of c's messages of
 // type typ, one after the other. Its methods may be called from any goroutine. c
 // must not be read in other ways. It sets c's read limit to none: the octets pass
-// as they come, and none are gathered.
+// as they come, and none are gathered. Options.MaxFragments still holds.
 //
 // Each Write is one message; with Text it must be UTF-8 by itself. Read returns
 // io.EOF once the peer has closed with 1000, 1001 or without a status code (1005),
 // and its *CloseError where it has closed with another, or inside a message; a
-// stream that ends without a Close frame is never io.EOF, but io.ErrUnexpectedEOF. A
-// message of the other type closes with 1003. Close closes with 1000, as Conn.Close
-// does: it takes up to Options.CloseTimeout, and so do Reads and Writes that wait at
-// that time.
+// stream that ends without a Close frame is never io.EOF, but io.ErrUnexpectedEOF, and
+// so is a connection that keepalive or Options.WriteTimeout has ended. A message of the
+// other type closes with 1003. Close closes with 1000, as Conn.Close does: it takes up to
+// Options.CloseTimeout, and so do Reads and Writes that wait at that time.
 //
 // A Read whose deadline passes loses nothing, and later ones go on. A Write whose
 // deadline passes in the middle of its message ends the connection, as such a
@@ -106,10 +106,24 @@ func (n *netConn) Write(p []byte) (int, error) {
 // ended is err, or os.ErrDeadlineExceeded where it comes from a deadline: also
 // where the other direction's has ended the connection at the same time.
 func ended(ctx context.Context, err error) error {
-	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+	switch {
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		return os.ErrDeadlineExceeded
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return &goneError{err}
 	}
 	return err
+}
+
+// goneError is why a connection is over whose peer was silent for PongTimeout, or took
+// nothing for WriteTimeout. To users of a net.Conn, os.ErrDeadlineExceeded would say
+// that a deadline of theirs has passed, and that they may try again.
+type goneError struct{ cause error }
+
+func (e *goneError) Error() string { return e.cause.Error() }
+
+func (e *goneError) Is(target error) bool {
+	return target == io.ErrUnexpectedEOF || target == net.ErrClosed && errors.Is(e.cause, net.ErrClosed)
 }
 
 // readEnded is ended, or io.EOF where the peer has closed in order.

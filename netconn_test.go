@@ -491,3 +491,39 @@ func TestNetConnCloseInsideAMessage(t *testing.T) {
 	p.hangsUp()
 	_ = n.Close()
 }
+
+// os.ErrDeadlineExceeded would say that a deadline of the caller's has passed, and that it may try again.
+func TestNetConnOfADeadPeerIsNotLate(t *testing.T) {
+	for name, use := range map[string]func(n net.Conn) error{
+		"Read, by keepalive": func(n net.Conn) error {
+			for range 1000 {
+				_ = n.SetReadDeadline(time.Now().Add(time.Second))
+				if _, err := n.Read(make([]byte, 10)); !errors.Is(err, os.ErrDeadlineExceeded) {
+					return err
+				}
+			}
+			return errors.New("a deadline has passed a thousand times")
+		},
+		"Write, by WriteTimeout": func(n net.Conn) error {
+			_, err := n.Write(make([]byte, 1000))
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				near, far := net.Pipe()
+				defer far.Close()
+				n := NetConn(NewServerConn(near, nil), Binary)
+				go func() { _, _ = io.CopyN(io.Discard, far, 2) }() // the Ping's, and no more
+				err := use(n)
+				if !errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Errorf("got %v, want io.ErrUnexpectedEOF", err)
+				}
+				if _, err := n.Read(make([]byte, 10)); !errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Errorf("a later Read: %v, want net.ErrClosed", err)
+				}
+				_ = n.Close()
+			})
+		})
+	}
+}
