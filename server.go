@@ -19,8 +19,11 @@ import (
 )
 
 // Server is an http.Handler whose requests are WebSocket connections. Exactly one
-// of Handle and Message is set. Its fields must not be changed once it serves; its
-// methods may be called from any goroutine.
+// of Handle and Message is set, else requests are answered with 500. Its fields must
+// not be changed once it serves; its methods may be called from any goroutine.
+//
+// A panic of Open, Handle or Message closes that connection with 1011, and no other.
+// log/slog is told of panics, Closed's too, and of every error that closes with 1011.
 //
 // http.Server.Shutdown neither closes WebSocket connections nor waits for them, so
 // call both, this one first: the other waits for connections that browsers keep in
@@ -31,7 +34,8 @@ import (
 type Server struct {
 	// Open is called inside ServeHTTP when the handshake is done, in both modes:
 	// take what you need from r here. The connection is among Conns already, and
-	// gets what is broadcast. An error closes the connection.
+	// gets what is broadcast. An error closes the connection as Handle's does, and
+	// Closed is not called.
 	Open func(c *Conn, r *http.Request) error
 
 	// Handle owns the connection, in a goroutine of its own, in which net/http's
@@ -52,12 +56,12 @@ type Server struct {
 	// other calls. err says why it ended: a *CloseError where the peer closed it,
 	// what Handle or Message returned where that did (a *CloseError too, if that is
 	// what it returned), net.ErrClosed after a Close of our own, ErrQueueFull where
-	// Broadcast dropped it, and so on as errors of Conn.Read; nil where the nil of
-	// Handle ended it.
+	// Broadcast dropped it, and so on as errors of Conn.Read; an error of its own
+	// where Handle or Message has panicked; nil where the nil of Handle ended it.
 	Closed func(c *Conn, err error)
 
 	// Configure may change the Options for one request; o is a copy. The answer to
-	// an error is 403, or the Status of a *HandshakeError.
+	// an error is 403, or the Status of a *HandshakeError, with its Rule for a text.
 	Configure func(r *http.Request, o *Options) error
 
 	// Options hold for all connections.
@@ -148,11 +152,8 @@ func (s *Server) options(r *http.Request) (*Options, *HandshakeError) {
 		return o, nil
 	}
 	var refusal *HandshakeError
-	switch {
-	case !errors.As(err, &refusal):
-		refusal = &HandshakeError{Status: http.StatusForbidden, Rule: err.Error()}
-	case refusal == nil: // a nil pointer in an error is an error all the same
-		refusal = &HandshakeError{Status: http.StatusForbidden, Rule: "refused"}
+	if !errors.As(err, &refusal) || refusal == nil { // a nil pointer in an error is an error all the same
+		refusal = &HandshakeError{Status: http.StatusForbidden, Rule: "refused"} // what err says may not be the client's to know
 	}
 	return nil, refusal
 }
@@ -216,7 +217,8 @@ func (s *Server) checkIdle() {
 // Serve takes over a connection that was opened elsewhere, as if its request had
 // come to ServeHTTP: it calls Open, returns, and the connection is handled, among
 // Conns, broadcast to and shut down. r may be nil. The error is that of Open, or
-// ErrServerClosed; then the connection was closed. One that a Server has already stays
+// ErrServerClosed, or that not exactly one of Handle and Message is set; then the
+// connection was closed. One that a Server has already stays
 // as it is, and that is an error too. A read that is under way goes on; events begin
 // when it has returned.
 func (s *Server) Serve(c *Conn, r *http.Request) error {
@@ -480,11 +482,12 @@ func (s *Server) conns(wanted func(*session) bool) []*Conn {
 func everyone(*session) bool       { return true }
 func (e *session) isPresent() bool { return !e.left }
 
-// Conns iterates over the connections that were open when it began.
+// Conns iterates over the connections that were open when it began, and are when it
+// comes to them.
 func (s *Server) Conns() iter.Seq[*Conn] {
 	return func(yield func(*Conn) bool) {
 		for _, c := range s.conns((*session).isPresent) {
-			if !yield(c) {
+			if c.ended() == nil && !yield(c) {
 				return
 			}
 		}

@@ -1198,3 +1198,43 @@ func TestShutdownCutsAConnectionThatCameTooLate(t *testing.T) {
 		t.Errorf("not cut: %v", err)
 	}
 }
+
+// Whoever a connection is handed to by Conns may count on it, as far as that is known.
+func TestConnsLeavesOutThoseThatAreOver(t *testing.T) {
+	counted := make(chan int, 1)
+	s := new(Server)
+	s.Handle = func(c *Conn, r *http.Request) error {
+		_, _, err := c.Read(r.Context())
+		counted <- len(slices.Collect(s.Conns()))
+		return err
+	}
+	near, far := tcpPair(t)
+	p := newPeer(t, far, true)
+	if err := s.Serve(NewServerConn(near, quiet()), nil); err != nil {
+		t.Fatal(err)
+	}
+	p.sends(closeFrame(1000, ""))
+	p.want("the answer", closeFrame(1000, ""))
+	if n := <-counted; n != 0 {
+		t.Errorf("%d connections, want none: its peer has closed it", n)
+	}
+}
+
+func TestConfigureTellsTheClientNothing(t *testing.T) {
+	for _, row := range []struct {
+		err  error
+		code int
+		text string
+	}{
+		{errors.New("password of admin has expired"), 403, "refused\n"},
+		{&HandshakeError{Status: 401, Rule: "log in first"}, 401, "log in first\n"},
+		{fmt.Errorf("user 17: %w", &HandshakeError{Status: 429, Rule: "too many"}), 429, "too many\n"},
+	} {
+		s := &Server{Message: ignore, Configure: func(*http.Request, *Options) error { return row.err }}
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+		if w.Code != row.code || w.Body.String() != row.text {
+			t.Errorf("%v: got %d %q, want %d %q", row.err, w.Code, w.Body, row.code, row.text)
+		}
+	}
+}
