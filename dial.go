@@ -299,7 +299,7 @@ func (d *dialing) redirect(check func(*http.Request, []*http.Request) error, req
 		return check(req, via)
 	}
 	if len(via) >= maxRedirects {
-		return fmt.Errorf("stopped after %d redirects", maxRedirects)
+		return &HandshakeError{req.Response.StatusCode, "", fmt.Sprintf("stopped after %d redirects", maxRedirects)}
 	}
 	return nil
 }

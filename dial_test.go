@@ -387,7 +387,7 @@ func TestEvilServers(t *testing.T) {
 		}, 0, "exceeded"},
 		{"redirects in a circle", func(c net.Conn, key string) {
 			_, _ = io.WriteString(c, "HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n")
-		}, 0, "10 redirects"},
+		}, 302, "10 redirects"},
 	} {
 		t.Run(row.why, func(t *testing.T) {
 			client := &http.Client{Transport: &http.Transport{MaxResponseHeaderBytes: 64 << 10}}
