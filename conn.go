@@ -24,7 +24,8 @@ import (
 //
 // Someone has to read, or Pings are not answered and the peer's Close is not
 // seen: where no data is expected, CloseRead does that. A connection must be
-// ended by Close or CloseNow, unless a Read or Write has reported its end.
+// ended by Close or CloseNow, unless a Read has reported its end. A Write that has
+// failed may leave it to be read: what has arrived is not lost. The zero Conn is none.
 type Conn struct {
 	// mu guards facts and is never held across I/O. What is held across I/O are
 	// turns: reading (of octets), sending (of a message) and framing (writing
@@ -158,8 +159,10 @@ type Message struct {
 // deadlines, such as HTTP/2, is closed by that.) Every other error means that the
 // connection is over: a *CloseError where the peer has closed it, a *ProtocolError
 // where it broke a rule, ErrTooBig, io.ErrUnexpectedEOF where the stream ended
-// without a Close frame, and net.ErrClosed after a Close of our own. The
-// exception is ErrReaderOpen.
+// without a Close frame, os.ErrDeadlineExceeded where the peer was silent for too
+// long, and net.ErrClosed after a Close of our own. The exceptions say that this is
+// not the way to read it: ErrReaderOpen, ErrEventMode, a nil context, and what a read
+// gets after CloseRead.
 func (c *Conn) Read(ctx context.Context) (MessageType, []byte, error) {
 	return c.ReadAppend(ctx, nil)
 }
@@ -302,7 +305,12 @@ func (c *Conn) isLate(err error) bool {
 // If ctx ends while Write waits for its turn, or on TCP before the first octet is
 // out, the error is errors.Is(err, ctx.Err()) and the connection is as it was;
 // later, the connection ends. A peer that takes nothing for Options.WriteTimeout
-// ends it too. Text that is not UTF-8 is an error, and nothing is sent.
+// ends it too, with os.ErrDeadlineExceeded. A Write that has waited as long for a
+// MessageWriter that wrote nothing meanwhile fails, and the connection is as it was.
+// Text that is not UTF-8 is an error, and nothing is sent.
+//
+// Within Server.Message, nil may mean only that data is to leave with the answers to
+// the messages that came together with this one: if it can't, Server.Closed is told.
 func (c *Conn) Write(ctx context.Context, typ MessageType, data []byte) error {
 	if err := checkMessage(typ, data); err != nil {
 		return err

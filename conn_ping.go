@@ -50,7 +50,8 @@ type pingWait struct {
 
 // Ping sends a Ping and returns the time until the Pong (RFC 6455 section 5.5.2).
 // Someone has to be reading, or the Pong is never seen. If ctx ends first, the
-// connection is as it was. While Server.Message runs it fails with ErrEventMode, for
+// connection is as it was, unless the Ping could not be written whole: then that is as
+// with Write. While Server.Message runs it fails with ErrEventMode, for
 // the Pong could not be read.
 func (c *Conn) Ping(ctx context.Context) (time.Duration, error) {
 	if c.calling.Load() {

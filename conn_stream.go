@@ -153,8 +153,9 @@ var (
 )
 
 // MessageWriter writes one message as a stream, in one fragment or more (RFC 6455
-// section 5.4). It keeps other messages waiting until it is closed. Its methods
-// may be called from any goroutine.
+// section 5.4). It keeps other messages waiting until it is closed; a Write, or another
+// Writer, that waits for Options.WriteTimeout while it writes nothing fails. Its
+// methods may be called from any goroutine. After Close or Abort all of them fail.
 type MessageWriter struct {
 	c      *Conn
 	ctx    context.Context
@@ -197,8 +198,9 @@ func (m *MessageWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Close ends the message. If a Write has failed, the message can't be ended: then
-// Close ends the connection with 1011 and returns that error.
+// Close ends the message. If a Write has failed, or a text ends inside a character, the
+// message can't be ended: then Close ends the connection with 1011 and returns that
+// error.
 func (m *MessageWriter) Close() error {
 	err := m.fragment(nil, true)
 	if err == errWriterClosed {

@@ -35,14 +35,16 @@
 // A message that is streamed by Reader belongs to its MessageReader once that has
 // delivered octets: other reads fail with ErrReaderOpen until it has returned
 // io.EOF or was discarded. A MessageWriter keeps other messages, not control
-// frames, waiting until its Close or Abort.
+// frames, waiting until its Close or Abort; a Write fails that has waited for
+// Options.WriteTimeout while it wrote nothing.
 //
 // # Someone has to read
 //
 // Pings are answered, Pongs and the peer's Close are seen by reading. A program
 // that only sends calls CloseRead, which reads in a goroutine of its own and ends
 // the connection if a message comes. Context tells when the connection is over,
-// and context.Cause of it tells why.
+// and context.Cause of it tells why: net.ErrClosed where we have ended it, be it for
+// a message that came after CloseRead.
 //
 // # Contexts and time
 //
@@ -53,9 +55,12 @@
 //	ctx, cancel := context.WithTimeout(ctx, time.Second)
 //	_, data, err := c.Read(ctx)
 //	cancel()
-//	if errors.Is(err, context.DeadlineExceeded) {
+//	if errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, net.ErrClosed) {
 //		// nothing came; the connection is as it was
 //	}
+//
+// (An error that is net.ErrClosed too is about an earlier call, with which the
+// connection has ended: to try again would never end.)
 //
 // A write whose context ends while it waits for its turn, or on TCP before its
 // first octet is out, leaves the connection usable too. Later it ends the
@@ -128,7 +133,10 @@
 // "https://*.example.com" or "null"; "*" allows all, for services that do not
 // trust cookies. Options.CheckOrigin replaces the policy. Clients that are no
 // browsers send no Origin and are let in. Behind a proxy the Host header has to be
-// the one that the browser used, or the origin has to be listed.
+// the one that the browser used, or the origin has to be listed. A server for one
+// machine or network only should also refuse, by Configure or CheckOrigin, a Host
+// that is none of its own names: the name of a foreign page may be made to lead to
+// 127.0.0.1 (DNS rebinding), and then Origin and Host agree.
 //
 // # Compression
 //

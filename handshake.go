@@ -359,8 +359,9 @@ func isCTL(c rune) bool {
 
 // Accept answers the opening handshake in r and takes over its connection (RFC 6455 section 4.2). If it returns an error
 // it has already answered the request, with the Status of the *HandshakeError where that is the error's type, and the
-// handler has nothing left to do but return. What w.Header() holds goes out with the answer. The connection does not
-// end with the handler, and the request's context says nothing about it; use Conn.Context.
+// handler has nothing left to do but return. What w.Header() holds goes out with the answer, but for the names that the
+// handshake sets itself. The connection does not end with the handler, and
+// the request's context says nothing about it; use Conn.Context.
 //
 // Over HTTP/2 a WebSocket is a stream, opened by an extended CONNECT (RFC 8441), and there the handler must not return
 // before the connection has ended and no call of its methods goes on any more. Go's server announces extended CONNECT

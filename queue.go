@@ -9,7 +9,9 @@ import (
 )
 
 // ErrQueueFull says that more than Options.SendLimit octets would wait to be sent.
-// The connection is as it was, and what was queued before is still sent.
+// Where Send returns it itself (err == ErrQueueFull), the connection is as it was, and
+// what was queued before is still sent. Where errors.Is finds it in another error, the
+// connection is over: Server.Broadcast has dropped it.
 var ErrQueueFull = errors.New("websocket: send queue is full")
 
 var (
