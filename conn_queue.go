@@ -323,6 +323,7 @@ func (c *Conn) noLonger(messages []*Prepared) {
 // writeTogether writes the first of messages as they are: as many as leave in one
 // system call.
 func (c *Conn) writeTogether(b *batch, messages []*Prepared) (n int, err error) {
+	clear(b.frames)
 	b.frames = b.frames[:0]
 	for size := 0; n < len(messages); n++ {
 		frame := messages[n].frame(c.r.deflate)
