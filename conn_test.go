@@ -174,7 +174,7 @@ func TestPongDoesNotWaitForWriter(t *testing.T) {
 	bothSidesTCP(t, quiet(), func(t *testing.T, c *Conn, p *peer) {
 		p.stopsListening()
 		written := make(chan error, 1)
-		go func() { written <- c.Write(t.Context(), Binary, make([]byte, 12<<20)) }() // more than the sockets take
+		go func() { written <- c.Write(t.Context(), Binary, make([]byte, 6<<20)) }() // more than the sockets take
 		for i := range 1000 {
 			p.sends(ping(fmt.Sprint(i)), text(fmt.Sprint(i)))
 			if _, data, err := c.Read(t.Context()); err != nil || string(data) != fmt.Sprint(i) {
@@ -186,6 +186,9 @@ func TestPongDoesNotWaitForWriter(t *testing.T) {
 		c.mu.Unlock()
 		if owed > owedLimit {
 			t.Errorf("%d octets are owed, want at most %d", owed, owedLimit)
+		}
+		if len(written) > 0 {
+			t.Error("the Write was never stuck")
 		}
 		p.listens()
 		if err := <-written; err != nil {
@@ -916,7 +919,7 @@ func TestDeadlineThatPassesUnnoticedIsNone(t *testing.T) {
 
 func TestPeerInTheMiddleOfAnUploadSeesTheCode(t *testing.T) {
 	bothSidesTCP(t, &Options{KeepAlive: -1, ReadLimit: 1000}, func(t *testing.T, c *Conn, p *peer) {
-		p.sends(binaryOf(strings.Repeat("x", 20<<20)))
+		p.sends(binaryOf(strings.Repeat("x", 8<<20)))
 		if _, _, err := c.Read(t.Context()); !errors.Is(err, ErrTooBig) {
 			t.Errorf("got %v, want ErrTooBig", err)
 		}
@@ -928,7 +931,7 @@ func TestPeerInTheMiddleOfAnUploadSeesTheCode(t *testing.T) {
 
 func TestCloseNowLeavesACloseFrameThatIsOnItsWay(t *testing.T) {
 	bothSidesTCP(t, &Options{KeepAlive: -1, ReadLimit: 1000}, func(t *testing.T, c *Conn, p *peer) {
-		p.sends(binaryOf(strings.Repeat("x", 12<<20)))
+		p.sends(binaryOf(strings.Repeat("x", 6<<20)))
 		if _, _, err := c.Read(t.Context()); !errors.Is(err, ErrTooBig) {
 			t.Errorf("got %v, want ErrTooBig", err)
 		}

@@ -136,7 +136,7 @@ func TestPeerThatTakesNothingForWriteTimeoutOverTLS(t *testing.T) {
 
 func TestPeerInTheMiddleOfAnUploadSeesTheCodeOverTLS(t *testing.T) {
 	bothSidesTLS(t, &Options{KeepAlive: -1, ReadLimit: 1000}, func(t *testing.T, c *Conn, p *peer) {
-		p.sends(binaryOf(strings.Repeat("x", 20<<20)))
+		p.sends(binaryOf(strings.Repeat("x", 8<<20)))
 		if _, _, err := c.Read(t.Context()); !errors.Is(err, ErrTooBig) {
 			t.Errorf("got %v, want ErrTooBig", err)
 		}

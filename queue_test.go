@@ -801,7 +801,7 @@ func TestBroadcastOfALongMessageDropsNobodyWhoKeepsUp(t *testing.T) {
 		near, far := tcpPair(t)
 		c := serveEvents(t, s, over(near))
 		p := newPeer(t, far, true)
-		msg := prepared(t, Binary, strings.Repeat("x", 8<<20))
+		msg := prepared(t, Binary, strings.Repeat("x", 4<<20))
 		if slow := s.Broadcast(msg); slow != 0 {
 			t.Fatalf("%T: a peer that reads was dropped", c.rwc)
 		}
