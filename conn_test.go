@@ -1160,7 +1160,10 @@ func TestWrapperIsNotBypassed(t *testing.T) {
 }
 
 func TestEveryMethodFromEveryGoroutine(t *testing.T) {
-	const rounds = 15 // CI repeats them
+	rounds := 30
+	if raceEnabled {
+		rounds = 15 // CI repeats them
+	}
 	for round := range rounds {
 		near, far := tcpPair(t)
 		o := &Options{CloseTimeout: 100 * time.Millisecond} // often nobody reads any more

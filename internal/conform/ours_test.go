@@ -74,9 +74,6 @@ func overTLS(c *conform.Case) bool {
 	return light(c) && strings.Contains(" 4.2.1 5.2 5.5.1 5.5.2 5.5.3 6.1 6.2 7.1.1 7.1.5 7.1.7 7.2.1 10.7 ", " "+c.Section+" ")
 }
 
-// framed chooses the light cases but those of UTF-8, for which it is the same how the connection was opened.
-func framed(c *conform.Case) bool { return light(c) && c.Section != "8.1" }
-
 // compressed chooses the light cases that have to do with RFC 7692.
 func compressed(c *conform.Case) bool {
 	return light(c) && (strings.HasPrefix(c.Section, "7692") || strings.Contains(c.ID, "compressed"))
@@ -137,11 +134,11 @@ func TestServersAreRight(t *testing.T) {
 	handle := func(c *websocket.Conn, _ *http.Request) error { return echo(c) }
 	for _, way := range []serving{
 		{"accept", echoHandler(takeover), false, together, false},
-		{"accept without compression", echoHandler(plain), false, framed, true},
+		{"accept without compression", echoHandler(plain), false, light, true},
 		{"accept without takeover", echoHandler(fresh), false, compressed, true},
 		{"accept with small windows", echoHandler(narrow), false, compressed, true},
 		{"accept over TLS", echoHandler(takeover), true, overTLS, false},
-		{"handle", &websocket.Server{Handle: handle, Options: *takeover}, false, framed, false},
+		{"handle", &websocket.Server{Handle: handle, Options: *takeover}, false, light, false},
 		{"events", byMessage(), false, flooded, false},
 		{"events over TLS", byMessage(), true, overTLS, false},
 	} {
@@ -196,7 +193,7 @@ func TestClientsAreRight(t *testing.T) {
 	t.Parallel()
 	for _, way := range []dialling{
 		{"dial", takeover, false, together},
-		{"dial without compression", plain, false, framed},
+		{"dial without compression", plain, false, light},
 		{"dial without takeover", fresh, false, compressed},
 		{"dial with small windows", narrow, false, compressed},
 		{"dial over TLS", takeover, true, overTLS},
