@@ -325,7 +325,7 @@ func (m mutant) isFound(t *testing.T) {
 		_, has := told[c.ID]
 		must := c.Roles&m.role != 0 && tells.MatchString(c.ID)
 		switch {
-		case must && !has:
+		case must && !has && !(m.inPeace() && m.stillTold(t, c.ID)): // what ran before may have given memory back meanwhile
 			t.Errorf("%s finds this %s right", c.ID, m.role)
 		case has && !must && (m.may == "" || !may.MatchString(c.ID)) && m.stillTold(t, c.ID):
 			t.Errorf("%s, too, finds this %s %s: %s", c.ID, m.role, told[c.ID].Verdict, told[c.ID].Why)
