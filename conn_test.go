@@ -826,6 +826,10 @@ func TestPeerThatTakesLittleIsNotTakenForDead(t *testing.T) {
 		t.Run(row.what, func(t *testing.T) {
 			t.Parallel()
 			near, far := tcpPair(t)
+			// A full receiver opens its window again when a sixteenth of its buffer is free, which has to be less than is read in WriteTimeout.
+			if err := far.(*net.TCPConn).SetReadBuffer(256 << 10); err != nil {
+				t.Fatal(err)
+			}
 			c := NewServerConn(near, &Options{KeepAlive: -1, WriteTimeout: 800 * time.Millisecond, SendLimit: -1})
 			defer func() { _ = c.CloseNow() }()
 			done := make(chan error, 1)
