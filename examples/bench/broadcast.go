@@ -2,18 +2,23 @@
 
 package main
 
-// One message to many connections: broadcast/1, and broadcast/8 for eight messages in a row to each connection. The processor time runs
-// until the last octet has arrived, whichever goroutine sent it; the wall clock runs until the call has returned.
+// Messages to many connections: broadcast/1, broadcast/8 for eight messages in a row to each connection, and broadcast/8-by-message for
+// eight messages, each to all connections before the next. The processor time runs until the last octet has arrived, whichever goroutine
+// sent it; the wall clock runs until the call has returned.
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
-const broadcastSize = 128
+const (
+	broadcastSize = 128
+	byMessageEnd  = "-by-message"
+)
 
 func broadcastGroup() group {
-	return group{cells: []string{"broadcast/1", "broadcast/8"}, run: (*bench).broadcastCell}
+	return group{cells: []string{"broadcast/1", "broadcast/8", "broadcast/8" + byMessageEnd}, run: (*bench).broadcastCell}
 }
 
 func (b *bench) broadcastCell(cell string) error {
@@ -43,7 +48,7 @@ func (b *bench) oneBroadcast(cell string, times int, load *child, s *serving) er
 		return err
 	}
 	frame := int64(len(appendFrame(nil, 0, false, payload(kindJSON, broadcastSize))))
-	send := order{Op: "broadcast", Conns: b.many, Size: broadcastSize, Times: times}
+	send := order{Op: "broadcast", Conns: b.many, Size: broadcastSize, Times: times, ByMessage: strings.HasSuffix(cell, byMessageEnd)}
 	sends := float64(b.many * times)
 	const bouts, warming = 24, 4 // the first meet memory and sockets that were not used before
 	for bout := range int64(bouts) {

@@ -22,22 +22,23 @@ import (
 
 // order is what the program asks of a child; each operation uses the fields that it needs.
 type order struct {
-	Op       string        `json:"op"`
-	Addr     string        `json:"addr,omitempty"`
-	PID      int           `json:"pid,omitempty"` // whose processor time counts
-	Conns    int           `json:"conns,omitempty"`
-	Depth    int           `json:"depth,omitempty"` // messages in flight on each connection
-	Size     int           `json:"size,omitempty"`  // octets of a message
-	Kind     string        `json:"kind,omitempty"`
-	Raw      bool          `json:"raw,omitempty"`
-	Accept   bool          `json:"accept,omitempty"`
-	Singly   bool          `json:"singly,omitempty"`
-	Offer    string        `json:"offer,omitempty"`
-	Warm     time.Duration `json:"warm,omitempty"`
-	Window   time.Duration `json:"window,omitempty"`
-	Times    int           `json:"times,omitempty"`
-	Octets   int64         `json:"octets,omitempty"`
-	Takeover bool          `json:"takeover,omitempty"`
+	Op        string        `json:"op"`
+	Addr      string        `json:"addr,omitempty"`
+	PID       int           `json:"pid,omitempty"` // whose processor time counts
+	Conns     int           `json:"conns,omitempty"`
+	Depth     int           `json:"depth,omitempty"` // messages in flight on each connection
+	Size      int           `json:"size,omitempty"`  // octets of a message
+	Kind      string        `json:"kind,omitempty"`
+	Raw       bool          `json:"raw,omitempty"`
+	Accept    bool          `json:"accept,omitempty"`
+	Singly    bool          `json:"singly,omitempty"`
+	Offer     string        `json:"offer,omitempty"`
+	Warm      time.Duration `json:"warm,omitempty"`
+	Window    time.Duration `json:"window,omitempty"`
+	Times     int           `json:"times,omitempty"`
+	ByMessage bool          `json:"byMessage,omitempty"`
+	Octets    int64         `json:"octets,omitempty"`
+	Takeover  bool          `json:"takeover,omitempty"`
 }
 
 // result is what a child answers.

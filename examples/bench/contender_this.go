@@ -77,6 +77,15 @@ func thisServer(s *setup, ws *websocket.Server) *websocket.Server {
 		}
 		return thisSend(conns, m, times)
 	})
+	if s.hub != nil {
+		s.hub.queue = func(conns []any, p []byte) error {
+			m, err := websocket.Prepare(websocket.Text, p)
+			if err != nil {
+				return err
+			}
+			return thisSend(conns, m, 1)
+		}
+	}
 	return ws
 }
 

@@ -74,6 +74,23 @@ type hub struct {
 	mu    sync.Mutex
 	conns []any
 	send  func(conns []any, p []byte, times int) error // to each connection, times messages that hold p; set by serve
+	queue func(conns []any, p []byte) error            // a message to each connection, where more may wait; nil: send; set by serve
+}
+
+// sendByMessage sends times messages that hold p, each to all connections before the next.
+func (h *hub) sendByMessage(conns []any, p []byte, times int) error {
+	for range times {
+		var err error
+		if h.queue != nil {
+			err = h.queue(conns, p)
+		} else {
+			err = h.send(conns, p, 1)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *setup) joined(c any) {
@@ -239,7 +256,11 @@ func (h *hub) broadcast(o order) (result, error) {
 		return result{}, err
 	}
 	begin := time.Now()
-	if err := h.send(h.conns, p, o.Times); err != nil {
+	send := h.send
+	if o.ByMessage {
+		send = h.sendByMessage
+	}
+	if err := send(h.conns, p, o.Times); err != nil {
 		return result{}, err
 	}
 	elapsed := time.Since(begin)

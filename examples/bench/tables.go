@@ -187,7 +187,7 @@ func (r *report) broadcast(w io.Writer) {
 	if len(in) == 0 {
 		return
 	}
-	fmt.Fprintf(w, "### Broadcast\n\nA message of %d octets to %d connections, once and eight times in a row. Against a bare write system call (`%s`, one for each message), lower is better.\n\n",
+	fmt.Fprintf(w, "### Broadcast\n\nA message of %d octets to %d connections, once, eight times in a row to each, and eight times to all (by message). Against a bare write system call (`%s`, one for each message), lower is better.\n\n",
 		broadcastSize, r.Many, rawTCP.name)
 	t := table{head: []string{""}}
 	for _, cell := range cells {
