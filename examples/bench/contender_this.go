@@ -65,31 +65,29 @@ func thisServer(s *setup, ws *websocket.Server) *websocket.Server {
 		return nil
 	}
 	s.sendsWith(func(conns []any, p []byte, times int) error {
+		if times > 1 {
+			return thisSend(conns, p, times)
+		}
 		m, err := websocket.Prepare(websocket.Text, p)
 		if err != nil {
 			return err
 		}
-		if times == 1 {
-			if slow := ws.Broadcast(m); slow > 0 {
-				return fmt.Errorf("%d connections were too slow", slow)
-			}
-			return nil
+		if slow := ws.Broadcast(m); slow > 0 {
+			return fmt.Errorf("%d connections were too slow", slow)
 		}
-		return thisSend(conns, m, times)
+		return nil
 	})
 	if s.hub != nil {
-		s.hub.queue = func(conns []any, p []byte) error {
-			m, err := websocket.Prepare(websocket.Text, p)
-			if err != nil {
-				return err
-			}
-			return thisSend(conns, m, 1)
-		}
+		s.hub.queue = func(conns []any, p []byte) error { return thisSend(conns, p, 1) }
 	}
 	return ws
 }
 
-func thisSend(conns []any, m *websocket.Prepared, times int) error {
+func thisSend(conns []any, p []byte, times int) error {
+	m, err := websocket.Prepare(websocket.Text, p)
+	if err != nil {
+		return err
+	}
 	for _, c := range conns {
 		for range times {
 			if err := c.(*websocket.Conn).Send(m); err != nil {
