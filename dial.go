@@ -155,11 +155,14 @@ func parseURL(rawURL string) (*url.URL, *HandshakeError) {
 		}
 		return nil, &HandshakeError{Section: "3", Rule: "URL: " + reason}
 	}
+	host, _, _ := strings.Cut(u.Hostname(), "%") // a zone may have any name, and does not leave this machine
 	switch {
 	case strings.Contains(rawURL, "#"):
 		return nil, &HandshakeError{Section: "3", Rule: "URL with a fragment"}
-	case u.Hostname() == "":
+	case host == "":
 		return nil, &HandshakeError{Section: "3", Rule: "URL without a host"}
+	case !isHost(host):
+		return nil, &HandshakeError{Section: "3", Rule: fmt.Sprintf("URL: %.100q is not a host", host)}
 	}
 	switch u.Scheme {
 	case "ws", "wss", "http", "https":

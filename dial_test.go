@@ -55,6 +55,8 @@ func TestMakeRequest(t *testing.T) {
 		{"4.1-1", "ws://example.com:port/", "port", false},
 		{"4.1-1", "ws://user:secret/1@example.com/", "URL: invalid port (", false},
 		{"4.1-1", "ws://exa mple.com/", "URL", false},
+		{"4.1-1", "ws://exa<mple.com/", `"exa<mple.com" is not a host`, false},
+		{"3", "ws://[fe80::1%25Ethernet%202]/", "http://[fe80::1%25Ethernet%202]/", true},
 		{"4.1-1", "ws://example.com/\r\nX: y", "URL", false},
 		{"4.1-1", "", "without a host", false},
 	} {

@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/seed26cb4e35/websocket"
 )
@@ -262,16 +263,19 @@ func (s *session) line(msg websocket.Message) []byte {
 	return append(text, '\n')
 }
 
-// printable returns text that a terminal shows as it is: control characters, which could move the cursor or do worse,
-// are written out.
+// printable returns text that a terminal shows as it is: control characters, which could move the cursor or do worse, are
+// written out, and so is what would have the rest of a line shown in another order.
 func printable(text []byte) []byte {
 	show := make([]byte, 0, len(text))
 	for _, r := range string(text) {
-		if unicode.IsControl(r) && r != '\n' && r != '\t' {
+		switch {
+		case unicode.IsControl(r) && r != '\n' && r != '\t':
 			show = fmt.Appendf(show, `\x%02x`, r)
-			continue
+		case unicode.Is(unicode.Bidi_Control, r):
+			show = fmt.Appendf(show, `\u%04x`, r)
+		default:
+			show = utf8.AppendRune(show, r)
 		}
-		show = append(show, string(r)...)
 	}
 	return show
 }

@@ -312,14 +312,14 @@ func TestATerminalObeysNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _, _ = r.Close(), w.Close() }()
-	const octets = "ä\t\x1b[2J\u009b"
+	const octets = "ä\t\x1b[2J\u009b\u202e"
 	for _, row := range []struct {
 		why     string
 		in, out *os.File
 		want    string
 	}{
-		{"typed and read", terminal, terminal, "< ä\t" + `\x1b[2J\x9b` + "\n"},
-		{"piped in and read", r, terminal, "ä\t" + `\x1b[2J\x9b` + "\n"},
+		{"typed and read", terminal, terminal, "< ä\t" + `\x1b[2J\x9b\u202e` + "\n"},
+		{"piped in and read", r, terminal, "ä\t" + `\x1b[2J\x9b\u202e` + "\n"},
 		{"typed and piped on", terminal, w, octets + "\n"},
 		{"piped in and on", r, w, octets + "\n"},
 	} {

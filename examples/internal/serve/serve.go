@@ -24,6 +24,7 @@ import (
 
 const (
 	headerTimeout = 10 * time.Second // for a client to send its request
+	idleTimeout   = 2 * time.Minute  // for it to send another
 	// Once a signal has come:
 	requestTimeout = 1 * time.Second // for requests to end
 	CloseTimeout   = 5 * time.Second // for all to end
@@ -86,7 +87,7 @@ func (cmd *Command) Main(handler http.Handler, ws *websocket.Server) {
 
 // run listens, says so on stdout, and serves until ctx ends; then it closes all connections.
 func (cmd *Command) run(ctx context.Context, handler http.Handler, ws *websocket.Server, stdout io.Writer) error {
-	hs := &http.Server{Handler: handler, ReadHeaderTimeout: headerTimeout}
+	hs := &http.Server{Handler: handler, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout}
 	serve, scheme := hs.Serve, cmd.Scheme
 	if cmd.cert != "" {
 		cert, err := tls.LoadX509KeyPair(cmd.cert, cmd.key)
