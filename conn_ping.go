@@ -289,10 +289,14 @@ func (c *Conn) appendOwed(b, owed []byte) (frames []byte, asked bool) {
 	return b, asked
 }
 
-// paid takes note that keepalive's Ping was written whole, if it was that.
+// paid takes note that keepalive's Ping was written whole, if it was that. The framing
+// turn is taken.
 func (c *Conn) paid(asked bool) {
 	if !asked {
 		return
+	}
+	if c.deflater != nil {
+		c.deflater.rest()
 	}
 	c.mu.Lock()
 	c.ping.asking, c.ping.asked, c.ping.progress = false, monotonic(), c.w.progress.Load()

@@ -34,6 +34,7 @@ type deflater struct {
 	p    *deflateParams
 	c    *compressor // with takeover kept from message to message, else only inside one; nil: the window is empty
 	used int         // octets compressed since the window was empty, where it is smaller than compress/flate's
+	idle bool        // nothing was compressed since rest was called
 }
 
 // compressor is a flate.Writer and where its output goes.
@@ -105,6 +106,15 @@ func (d *deflater) forget() {
 	}
 }
 
+// rest empties the window if nothing was compressed since it was called before, even in the middle of a message: a
+// sender need not refer to what the peer remembers.
+func (d *deflater) rest() {
+	if d.idle {
+		d.forget()
+	}
+	d.idle = true
+}
+
 // endMessage keeps the window for the next message only if that was agreed.
 func (d *deflater) endMessage() {
 	if !d.p.sendTakeover {
@@ -117,7 +127,7 @@ func (d *deflater) compress(dst, p []byte, limit int) ([]byte, error) {
 	if d.c == nil {
 		d.c, d.used = borrowCompressor(d.p.level), 0
 	}
-	d.c.out, d.c.limit = dst, len(dst)+limit
+	d.c.out, d.c.limit, d.idle = dst, len(dst)+limit, false
 	var err error
 	for len(p) > 0 && err == nil {
 		n := d.fit(len(p))

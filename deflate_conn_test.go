@@ -821,3 +821,94 @@ func TestConnThatIsOverHoldsNoCompressor(t *testing.T) {
 		}
 	}
 }
+
+// holdsCompressor says whether c holds one.
+func holdsCompressor(t *testing.T, c *Conn) bool {
+	t.Helper()
+	if err := c.lockFrame(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer c.unlockFrame()
+	return c.deflater.c != nil
+}
+
+// A connection that idles gives its compressor back at the second Ping of keepalive; one that sends keeps it. The peer
+// understands what comes then, in the middle of a message too.
+func TestConnThatIdlesHoldsNoCompressor(t *testing.T) {
+	for name, hide := range map[string]func(net.Conn) io.ReadWriteCloser{
+		"deadlines": func(c net.Conn) io.ReadWriteCloser { return c },
+		"stream":    func(c net.Conn) io.ReadWriteCloser { return struct{ io.ReadWriteCloser }{c} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a, b := net.Pipe()
+				o := &Options{Compression: &Compression{ContextTakeover: true}, KeepAlive: 30 * time.Second}
+				server, client := NewServerConn(hide(a), o), NewClientConn(b, &Options{Compression: o.Compression, KeepAlive: -1})
+				defer func() { _, _ = server.CloseNow(), client.CloseNow() }()
+				server.CloseRead()
+				came := make(chan string, 100)
+				go func() {
+					for msg := range client.Messages(t.Context()) {
+						came <- string(msg.Data)
+					}
+				}()
+				write := func() {
+					t.Helper()
+					p := sample("json", 1000)
+					if err := server.Write(t.Context(), Text, p); err != nil {
+						t.Fatal(err)
+					}
+					if got := <-came; got != string(p) {
+						t.Fatalf("%.100q came", got)
+					}
+				}
+				for range 30 {
+					write()
+					time.Sleep(10 * time.Second)
+				}
+				if !holdsCompressor(t, server) {
+					t.Error("one that sends every ten seconds holds no compressor")
+				}
+				time.Sleep(61 * time.Second)
+				if holdsCompressor(t, server) {
+					t.Error("one that has sent nothing for a minute holds a compressor")
+				}
+				write()
+				write()
+				w, err := server.Writer(t.Context(), Text)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, part := range []string{"the first part, ", "the first part again, ", "and the first part once more"} {
+					if _, err := io.WriteString(w, part); err != nil {
+						t.Fatal(err)
+					}
+					time.Sleep(61 * time.Second)
+				}
+				if err := w.Close(); err != nil {
+					t.Fatal(err)
+				}
+				if got := <-came; got != "the first part, the first part again, and the first part once more" {
+					t.Errorf("%q came", got)
+				}
+				write()
+			})
+		})
+	}
+}
+
+// The same where a Ping is written without waiting.
+func TestSocketThatIdlesHoldsNoCompressor(t *testing.T) {
+	bothSidesTCP(t, &Options{Compression: &Compression{ContextTakeover: true}, KeepAlive: -1}, func(t *testing.T, c *Conn, _ *peer) {
+		for pings, held := range []bool{true, true, false, false} {
+			if pings > 0 {
+				c.sendControl(OpPing, []byte("12345678"))
+			} else if err := c.Write(t.Context(), Binary, sample("json", 1000)); err != nil {
+				t.Fatal(err)
+			}
+			if got := holdsCompressor(t, c); got != held {
+				t.Errorf("after %d Pings: %v, want %v", pings, got, held)
+			}
+		}
+	})
+}

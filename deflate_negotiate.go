@@ -15,8 +15,9 @@ import (
 // Without context takeover a connection holds nothing between messages: while one is compressed it borrows about 1.2
 // MiB (level 1) or 0.8 MiB (levels 2 to 9), while one is inflated about 110 KiB. With context takeover each message may
 // refer to those before it, which makes much of small messages that are alike; the price is 0.8 MiB (level 1: 1.2 MiB)
-// for each connection that has sent a compressed message, and for each that has received one as many octets as the
-// peer's window holds, 32 KiB or less.
+// for each connection that has sent a compressed message since keepalive's last Ping but one, and for each that has
+// received one as many octets as the peer's window holds, 32 KiB or less. So a connection that idles gives its
+// compressor back, and the next message refers to none before; with KeepAlive off it keeps it.
 //
 // The length of a compressed message tells about its content: do not put secrets next to what others choose.
 type Compression struct {

@@ -145,7 +145,8 @@
 // more each by itself, and a connection holds nothing for it between messages.
 // With ContextTakeover messages may refer to those before, which shrinks small ones
 // that are alike by much more, and costs about 0.8 MiB for each connection that has
-// sent; ServerMaxWindowBits and ClientMaxWindowBits lower what a receiver holds.
+// sent, until two Pings of keepalive have gone out with no such message between them;
+// ServerMaxWindowBits and ClientMaxWindowBits lower what a receiver holds.
 // Do not compress secrets together with what an attacker can choose (CRIME).
 //
 // # Sending to many
