@@ -988,7 +988,7 @@ func TestShutdownClosesWith1001AndRefuses(t *testing.T) {
 
 func TestShutdownSendsWhatIsQueuedFirst(t *testing.T) {
 	bothModes(t, func(t *testing.T, serve func(*Server, func(*Conn, Message) error) *Server) {
-		s := serve(&Server{Options: Options{KeepAlive: -1, SendLimit: 64 << 20}}, ignore)
+		s := serve(&Server{Options: Options{KeepAlive: -1, CloseTimeout: time.Minute, SendLimit: 64 << 20}}, ignore)
 		v := serving(t, s, s)
 		p := v.open()
 		p.stopsListening()
@@ -998,7 +998,7 @@ func TestShutdownSendsWhatIsQueuedFirst(t *testing.T) {
 			s.Broadcast(prepared(t, Binary, strings.Repeat("x", 1<<20)))
 		}
 		s.Broadcast(prepared(t, Text, "last"))
-		done := v.shutdown(20 * time.Second)
+		done := v.shutdown(time.Minute)
 		p.listens()
 		for range messages {
 			p.want("what was queued", binaryOf(strings.Repeat("x", 1<<20)))
