@@ -516,12 +516,13 @@ func (c *Conn) flushHeld() error {
 
 // dropSlow ends a connection whose peer does not keep up: what is queued is
 // dropped, and 1013 follows the frame in progress, if the peer takes it within
-// CloseTimeout.
-func (c *Conn) dropSlow() {
+// CloseTimeout. It says whether it did, which it does not where the connection is
+// over already.
+func (c *Conn) dropSlow() (dropped bool) {
 	c.mu.Lock()
 	if c.cause != nil {
 		c.mu.Unlock()
-		return
+		return false
 	}
 	c.queue.drop()
 	cl := c.beginClosing(fmt.Errorf("websocket: peer does not keep up: %w", ErrQueueFull), StatusTryAgainLater, "")
@@ -535,4 +536,5 @@ func (c *Conn) dropSlow() {
 	c.mu.Unlock()
 	c.proclaim()
 	go c.conclude(cl)
+	return true
 }

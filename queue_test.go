@@ -819,6 +819,28 @@ func TestBroadcastOfALongMessageDropsNobodyWhoKeepsUp(t *testing.T) {
 	}
 }
 
+// However many broadcast at once, a connection that does not keep up counts once.
+func TestBroadcastsCountASlowConnectionOnce(t *testing.T) {
+	for range 20 {
+		s, c, _ := slowly(t, 1000)
+		m := prepared(t, Binary, strings.Repeat("x", 1000))
+		var slow atomic.Int32
+		var all sync.WaitGroup
+		for range 4 {
+			all.Go(func() {
+				for c.ended() == nil {
+					slow.Add(int32(s.Broadcast(m)))
+				}
+			})
+		}
+		all.Wait()
+		if n := slow.Load(); n != 1 {
+			t.Fatalf("counted %d times", n)
+		}
+		_ = c.CloseNow()
+	}
+}
+
 // A Prepared that Prepare has not made holds no message.
 func TestZeroPreparedIsRefused(t *testing.T) {
 	bothSides(t, func(t *testing.T, c *Conn, p *peer) {

@@ -508,8 +508,7 @@ func (s *Server) Broadcast(p *Prepared) (slow int) {
 			c.fetch()
 		}
 		for _, c := range some {
-			if err := c.sendAtOnce(p); err == ErrQueueFull {
-				c.dropSlow()
+			if c.sendAtOnce(p) == ErrQueueFull && c.dropSlow() {
 				slow++
 			}
 		}
