@@ -169,6 +169,10 @@ type MessageWriter struct {
 // ctx holds for the Writes and the Close of the stream too. The stream must be
 // ended by Close or Abort.
 //
+// Close says that the message is whole. Where the rest of it could not be had, as when
+// a template or an encoder has failed, call Abort: a deferred Close would make a short
+// message of it.
+//
 // Where compression was agreed, a long message leaves in several compressed frames
 // (RFC 7692 section 7.2.1). Some versions of Safari take only one: to them, use Write.
 func (c *Conn) Writer(ctx context.Context, typ MessageType) (*MessageWriter, error) {
@@ -198,9 +202,33 @@ func (m *MessageWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Close ends the message. If a Write has failed, or a text ends inside a character, the
-// message can't be ended: then Close ends the connection with 1011 and returns that
-// error.
+// ReadFrom sends what r gives until its io.EOF, in fragments of up to 32 KiB. After
+// any other error of r the message can't be finished, for the rest of it is not to be
+// had: Close then ends the connection. io.Copy calls ReadFrom, so that what breaks off
+// there does not look whole to the peer.
+func (m *MessageWriter) ReadFrom(r io.Reader) (sent int64, err error) {
+	buf := make([]byte, 32<<10) // r is not ours, and might keep it: none of a pool
+	for {
+		n, err := r.Read(buf)
+		if n > 0 {
+			if _, err := m.Write(buf[:n]); err != nil {
+				return sent, err
+			}
+			sent += int64(n)
+		}
+		switch err {
+		case nil:
+		case io.EOF:
+			return sent, nil
+		default:
+			return sent, m.wrote(err)
+		}
+	}
+}
+
+// Close ends the message. If a Write or ReadFrom has failed, or a text ends inside a
+// character, the message can't be ended: then Close ends the connection with 1011 and
+// returns that error.
 func (m *MessageWriter) Close() error {
 	err := m.fragment(nil, true)
 	if err == errWriterClosed {

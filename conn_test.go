@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 )
@@ -633,6 +634,17 @@ func TestFailedWriterNeverEndsItsMessage(t *testing.T) {
 			return errors.Join(err, w.Close())
 		},
 		"abandoned by Abort ": func(w *MessageWriter) error { return errors.Join(w.Abort(), errors.New("aborted")) },
+		"copied from what breaks off": func(w *MessageWriter) error {
+			lost := errors.New("lost")
+			n, err := io.Copy(w, io.MultiReader(strings.NewReader("a part"), iotest.ErrReader(lost)))
+			if n != 6 || err != lost {
+				err = nil
+			}
+			if w.Close() != lost { // as if it were deferred
+				err = nil
+			}
+			return err
+		},
 	}
 	for name, fail := range rows {
 		t.Run(name, func(t *testing.T) {
