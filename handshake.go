@@ -50,7 +50,8 @@ type Options struct {
 	// Origins are the origins whose pages may connect to this server besides those of the request's own host (RFC 6455
 	// section 10.2): "https://app.example.com", without a scheme for http and https alike, "*.example.com:8443" for every
 	// name below example.com on that port, "localhost:*" for every port, "null", and "*" for any origin at all. Where no
-	// port is given, it is the default one of the scheme. A browser sends host names in lower case and in ASCII.
+	// port is given, it is the default one of the scheme. A browser sends host names in lower case and in ASCII. An origin
+	// has no path: an entry with one, but for a slash at the end, matches nothing.
 	Origins []string
 
 	// CheckOrigin replaces the whole origin policy of a server, Origins too: false answers 403.
@@ -131,7 +132,7 @@ func resolve[T int | int64 | time.Duration](v, byDefault, none, most T) T {
 
 // HandshakeError says which rule of the opening handshake was not kept.
 type HandshakeError struct {
-	Status  int    // of the HTTP response, sent by Accept or received by Dial; 0 where there was none
+	Status  int    // of the HTTP response, sent by Accept or received by Dial; 0 where there was none, for an argument was wrong
 	Section string // "4.2.1" of RFC 6455, or with its RFC's name "RFC 8441 4"; empty for what no RFC says
 	Rule    string // what was not kept, in words
 }

@@ -63,7 +63,7 @@ func matchOrigin(origin, pattern string) bool {
 	if hasScheme && !equalFold(scheme, wantScheme) || !hasScheme && !isWeb(scheme) {
 		return false
 	}
-	wantHost, wantPort, ok := splitHost(authority)
+	wantHost, wantPort, ok := splitHost(strings.TrimSuffix(authority, "/"))
 	if wantPort == "" {
 		wantPort = defaultPort(scheme)
 	}

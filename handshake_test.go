@@ -240,6 +240,9 @@ func TestOriginPolicy(t *testing.T) {
 		{"several in one", host, nil, header{"Origin": {"https://chat.example.com https://evil.example"}}, false},
 
 		{"listed", host, []string{"https://app.example.org"}, header{"Origin": {"https://app.example.org"}}, true},
+		{"listed with a slash behind it", host, []string{"https://app.example.org/"}, header{"Origin": {"https://app.example.org"}}, true},
+		{"listed with a path", host, []string{"https://app.example.org/chat"}, header{"Origin": {"https://app.example.org"}}, false},
+		{"a slash alone stands for nothing", host, []string{"/"}, header{"Origin": {"https://evil.example"}}, false},
 		{"listed second", host, []string{"https://a.example", "https://b.example"}, header{"Origin": {"https://b.example"}}, true},
 		{"listed with another scheme", host, []string{"https://app.example.org"}, header{"Origin": {"http://app.example.org"}}, false},
 		{"listed with another port", host, []string{"https://app.example.org"}, header{"Origin": {"https://app.example.org:444"}}, false},
