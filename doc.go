@@ -52,15 +52,16 @@
 // context ends loses no octet: the next read goes on, in the middle of a frame or
 // of a message, so a read can be tried for a second and tried again:
 //
-//	ctx, cancel := context.WithTimeout(ctx, time.Second)
-//	_, data, err := c.Read(ctx)
+//	try, cancel := context.WithTimeout(ctx, time.Second)
+//	_, data, err := c.Read(try)
 //	cancel()
-//	if errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, net.ErrClosed) {
+//	if errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, net.ErrClosed) && ctx.Err() == nil {
 //		// nothing came; the connection is as it was
 //	}
 //
 // (An error that is net.ErrClosed too is about an earlier call, with which the
-// connection has ended: to try again would never end.)
+// connection has ended, and once ctx has ended every try ends at once: to try again
+// would never end.)
 //
 // A write whose context ends while it waits for its turn, or on TCP before its
 // first octet is out, leaves the connection usable too. Later it ends the
@@ -159,6 +160,10 @@
 // that reads nothing costs at most Options.SendLimit, or one message that was
 // broadcast and is longer, and stalls nobody.
 //
+// For a part of the connections, such as those of a room, call Send for each. To drop
+// one whose queue is full as Broadcast does, close it in a goroutine of its own: Close
+// may take CloseTimeout, and would hold up the others.
+//
 // # Server
 //
 // A Server is an http.Handler that runs Handle in one goroutine a connection, or
@@ -171,7 +176,9 @@
 //
 // Values that belong to a connection are kept by SetValue. Routers and middleware
 // may recycle what they hung on a request's context; what is needed of it is taken
-// in Open, which runs inside ServeHTTP.
+// in Open, which runs inside ServeHTTP. With Message there is no read whose context
+// could end: a connection whose peer has to say something in time is closed by a
+// time.AfterFunc that Open starts and Message or Closed stops.
 //
 // # Shutdown
 //

@@ -31,6 +31,9 @@ import (
 // deadline passes in the middle of its message ends the connection, as such a
 // context does for Conn.Write. Both return os.ErrDeadlineExceeded. Where the stream
 // below has no deadlines, as over HTTP/2, either ends the connection.
+//
+// There is no half-close: who closes one direction of a tunnel because the other end
+// has sent all it has, loses the answer.
 func NetConn(c *Conn, typ MessageType) net.Conn {
 	c.SetReadLimit(-1)
 	n := &netConn{c: c, typ: typ}

@@ -483,7 +483,8 @@ func everyone(*session) bool       { return true }
 func (e *session) isPresent() bool { return !e.left }
 
 // Conns iterates over the connections that were open when it began, and are when it
-// comes to them.
+// comes to them. Those whose Open has not returned are among them: a Value that Open
+// sets may not be there yet.
 func (s *Server) Conns() iter.Seq[*Conn] {
 	return func(yield func(*Conn) bool) {
 		for _, c := range s.conns((*session).isPresent) {
