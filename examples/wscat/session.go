@@ -117,6 +117,7 @@ func (s *session) talk(ctx context.Context, in io.Reader) error {
 	case err := <-s.ended:
 		return errors.Join(s.lateLine(sent), s.finish(err))
 	case <-ctx.Done():
+		bad = s.lateLine(sent)
 	}
 	if err := s.conn.Close(s.code, s.reason); err != nil {
 		return errors.Join(bad, err)
@@ -175,11 +176,11 @@ func (s *session) sendLines(ctx context.Context, in io.Reader) error {
 		s.sending.Store(true)
 		err = s.sendLine(ctx, bytes.TrimRight(line, "\r\n"))
 		s.sending.Store(false)
-		if ctx.Err() != nil {
-			return bad
-		}
 		if err != nil {
 			bad = fmt.Errorf("line %d was not sent: %w", n, err)
+			if ctx.Err() != nil {
+				return bad
+			}
 			if s.conn.Context().Err() != nil {
 				return bad
 			}
@@ -258,7 +259,7 @@ func (s *session) line(msg websocket.Message) []byte {
 		text = printable(text)
 	}
 	if s.typed {
-		text = append([]byte("< "), text...)
+		text = append([]byte("< "), bytes.ReplaceAll(text, []byte("\n"), []byte("\n< "))...)
 	}
 	return append(text, '\n')
 }

@@ -299,6 +299,51 @@ func TestInterruptCloses(t *testing.T) {
 	s.End()
 }
 
+// Lines that an interrupt has kept from being sent are no success.
+func TestInterruptAmongLinesIsNoSuccess(t *testing.T) {
+	t.Parallel()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _, _ = r.Close(), w.Close() }()
+	begun := make(chan struct{})
+	url := serve(t, nil, func(ctx context.Context, c *websocket.Conn, _ *http.Request) {
+		_, _, _ = c.Read(ctx)
+		close(begun)
+		for range c.Messages(ctx) {
+		}
+	})
+	cmd := command.New(t, "wscat", url)
+	cmd.Stdin = r
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_ = r.Close()
+	go func() {
+		for { // until nobody reads them
+			if _, err := w.WriteString("a line\n"); err != nil {
+				return
+			}
+		}
+	}()
+	<-begun
+	_ = cmd.Process.Signal(os.Interrupt)
+	_ = cmd.Wait()
+	if got := cmd.ProcessState.ExitCode(); got != 1 {
+		t.Errorf("exit status %d, want 1: not every line was sent", got)
+	}
+}
+
+// Where one types too, every line that arrives is marked: another passes for one's own, or for one of wscat's.
+func TestEveryLineThatArrivesIsMarked(t *testing.T) {
+	s := &session{config: new(config), typed: true, shown: true}
+	msg := websocket.Message{Type: websocket.Text, Data: []byte("hello\nclosed: 1000")}
+	if got, want := string(s.line(msg)), "< hello\n< closed: 1000\n"; got != want {
+		t.Errorf("printed %q, want %q", got, want)
+	}
+}
+
 // What arrives is shown on a terminal and not obeyed, wherever the input comes from; only who types there sees it marked.
 func TestATerminalObeysNothing(t *testing.T) {
 	t.Parallel()
