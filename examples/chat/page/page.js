@@ -108,6 +108,9 @@ const receive = {
 	welcome(m) {
 		me = m.id;
 		joined = false;
+		// What was sent when the connection broke, and is not there, is not lost.
+		const lost = unsaid.filter(text => !m.history.some(h => h.text === text.trim()));
+		$("text").value = [...lost, $("text").value].filter(Boolean).join("\n");
 		unsaid = [];
 		people = new Map(m.people.map(p => [p.id, p.name]));
 		$("log").replaceChildren();
