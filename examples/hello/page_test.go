@@ -88,3 +88,13 @@ func TestPageClosesBehindAnUpload(t *testing.T) {
 		t.Errorf("the number that changes all the time has aria-live %q", live)
 	}
 }
+
+func TestPageFitsAPhoneBeforeAnythingHappens(t *testing.T) {
+	t.Parallel()
+	b := devtools.Start(t)
+	s := command.Serve(t, "hello", "-addr", "127.0.0.1:0")
+	p := b.Open(s.URL)
+	p.Phone()
+	p.Screenshot("hello-empty")
+	p.Wait(`(box => box.scrollWidth <= box.clientWidth)(document.querySelector(".scroll"))`)
+}

@@ -86,3 +86,32 @@ func TestPageTakesNoNewsBeforeItsWelcome(t *testing.T) {
 	waitText(p, "#log li", "Du bist da")
 	p.Wait(`document.querySelectorAll("#log li").length === 1 && document.querySelectorAll("#players li").length === 1`)
 }
+
+// Others may end their round just before one's move arrives: it is in the next, and to be seen.
+func TestPageShowsAMoveThatMissedTheRound(t *testing.T) {
+	t.Parallel()
+	b := devtools.Start(t)
+	send := func(c *websocket.Conn, messages ...string) error {
+		for _, m := range messages {
+			if err := c.Write(c.Context(), websocket.Text, []byte(m)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	ws := &websocket.Server{
+		Open: func(c *websocket.Conn, _ *http.Request) error {
+			return send(c, `{"type":"welcome","id":3,"players":[{"id":1,"score":0,"open":true},{"id":2,"score":0,"open":false},{"id":3,"score":0,"open":false}]}`)
+		},
+		Message: func(c *websocket.Conn, _ websocket.Message) error {
+			return send(c, `{"type":"score","winner":1,"players":[{"id":1,"move":"stein","score":1},{"id":2,"move":"schere","score":0}]}`,
+				`{"type":"turn","id":3}`)
+		},
+	}
+	url := servetest.Start(t, serve.Handler(ws, page, "page"), ws)
+	p := b.Open("http" + strings.TrimSuffix(strings.TrimPrefix(url, "ws"), "ws"))
+	waitText(p, "#me", "Du bist Spieler 3")
+	p.Click("#papier")
+	waitText(p, "#result", "Wer hält dagegen?")
+	waitText(p, "#mine", "✋")
+}

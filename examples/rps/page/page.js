@@ -112,7 +112,7 @@ const receive = {
 		log(describe(first, second, winner));
 		const mine = [first, second].find(p => p.id === me), theirs = mine === first ? second : first;
 		if (!mine) {
-			showRound("", "");
+			showRound(chosen, "");
 			return invite();
 		}
 		chosen = "";
