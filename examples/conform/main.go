@@ -20,6 +20,7 @@ import (
 	"os/signal"
 	"regexp"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/seed26cb4e35/websocket/internal/conform"
@@ -75,6 +76,10 @@ func (f flags) run(args []string, stdout, stderr io.Writer) (wrong bool, err err
 		return false, err
 	case f.parallel < 1 || f.patience <= 0:
 		return false, errors.New("conform: -parallel and -patience are more than 0")
+	case f.limit < 0:
+		return false, errors.New("conform: -limit is 0 or more; 0: there is none, or it is not known")
+	case (f.cert == "") != (f.key == "") || f.cert != "" && f.listen == "":
+		return false, errors.New("conform: -cert and -key go together, and with -listen")
 	}
 	cfg := conform.Config{Limit: f.limit, Patience: f.patience, Parallel: f.parallel, Match: func(c *conform.Case) bool { return pattern.MatchString(c.ID) }}
 	if f.pid != 0 {
@@ -83,7 +88,8 @@ func (f flags) run(args []string, stdout, stderr io.Writer) (wrong bool, err err
 	if f.list {
 		return false, printCases(stdout, cfg.Match)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the command at once
 	defer stop()
 	var results []conform.Result
 	role := "server"
@@ -133,7 +139,7 @@ func (f flags) examineClients(ctx context.Context, cfg conform.Config, stderr io
 func progress(w io.Writer, n int, r conform.Result) {
 	line := fmt.Sprintf("%5d  %-9s  %-34s  %s", n, r.Verdict, r.ID, r.Title)
 	if r.Verdict > conform.Right {
-		line += ": " + r.Why
+		line += ": " + conform.Printable(r.Why)
 	}
 	fmt.Fprintln(w, line)
 }

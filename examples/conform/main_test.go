@@ -76,6 +76,9 @@ func TestWrongCommandLine(t *testing.T) {
 		"no server at":            {"ws://127.0.0.1:1"},
 		"-parallel and":           {"-run", "^5.4-octets-0$", "-parallel", "-1", echoServer(t)},
 		"-patience are more than": {"-run", "^5.4-octets-0$", "-patience", "-1s", echoServer(t)},
+		"-limit is 0":             {"-run", "^10.4", "-limit", "-1", echoServer(t)},
+		"-cert and -key":          {"-listen", "127.0.0.1:1", "-key", "key.pem"},
+		"-key go together":        {"-cert", "cert.pem", echoServer(t)},
 	} {
 		var stderr bytes.Buffer
 		cmd := command.New(t, "conform", args...)
@@ -83,6 +86,30 @@ func TestWrongCommandLine(t *testing.T) {
 		_ = cmd.Run()
 		if got := cmd.ProcessState.ExitCode(); got != 2 || !strings.Contains(stderr.String(), said) {
 			t.Errorf("%q: exit status %d, said %q; want status 2 and %q", args, got, &stderr, said)
+		}
+	}
+}
+
+// What an endpoint answers is shown on a terminal and not obeyed.
+func TestATerminalObeysNoEndpoint(t *testing.T) {
+	t.Parallel()
+	hs := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		c, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_, _ = io.WriteString(c, "HTTP/1.1 200 \x1b]0;EVIL\x07\u202eRED\r\nContent-Length: 0\r\n\r\n")
+		_ = c.Close()
+	}))
+	defer hs.Close()
+	var stdout, stderr bytes.Buffer
+	cmd := command.New(t, "conform", "-run", "^4.2.2", "ws"+strings.TrimPrefix(hs.URL, "http"))
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	_ = cmd.Run()
+	for _, out := range []string{stdout.String(), stderr.String()} {
+		if strings.ContainsAny(out, "\x1b\x07\u202e") || !strings.Contains(out, "EVIL") {
+			t.Errorf("printed %.300q", out)
 		}
 	}
 }

@@ -71,6 +71,10 @@ func measure(cfg config, w io.Writer) error {
 	if cfg.n > descriptors-spareDescriptors {
 		return fmt.Errorf("%d connections need as many descriptors, and the limit is %d: ulimit -n, or as root fs.nr_open", cfg.n, descriptors)
 	}
+	if cfg.n < 1 {
+		return fmt.Errorf("no room for a connection: %d descriptors, of which %d are spare, and %d MiB of memory free", descriptors, spareDescriptors, available()>>20)
+	}
+	cfg.clients = min(cfg.clients, cfg.n) // one without a connection would not notice our end
 	fmt.Fprintf(w, "limits: %d descriptors a process, %d MiB of memory free: up to %d connections here\n", descriptors, available()>>20, most)
 	s, err := serve(cfg)
 	if err != nil {

@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // This file holds what people read: lines, the summary by section, and the HTML report.
@@ -68,7 +70,7 @@ var titles = map[string]string{
 func WriteText(w io.Writer, results []Result) {
 	for _, r := range results {
 		if r.Verdict > Right {
-			fmt.Fprintf(w, "%-9s  %s  %s\n           %s\n", r.Verdict, r.ID, r.Title, r.Why)
+			fmt.Fprintf(w, "%-9s  %s  %s\n           %s\n", r.Verdict, r.ID, r.Title, Printable(r.Why))
 		}
 	}
 	fmt.Fprintf(w, "\n%-10s %6s %10s %6s %8s\n", "section", "right", "tolerable", "wrong", "skipped")
@@ -77,6 +79,20 @@ func WriteText(w io.Writer, results []Result) {
 		fmt.Fprintf(w, "%-10s %6d %10d %6d %8d  %s\n", s.Section, t[Right], t[Tolerable], t[Wrong], t[Skipped], titles[s.Section])
 	}
 	fmt.Fprintf(w, "\n%v\n", Count(results))
+}
+
+// Printable returns s as a terminal may see it: what the endpoint has sent may hold characters that steer one.
+func Printable(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if unicode.IsPrint(r) {
+			b.WriteRune(r)
+		} else {
+			quoted := strconv.QuoteRune(r)
+			b.WriteString(quoted[1 : len(quoted)-1])
+		}
+	}
+	return b.String()
 }
 
 // WriteHTML writes a page with the summary, and the wire log of every case that fell short.
@@ -94,7 +110,7 @@ var page = template.Must(template.New("report").Funcs(template.FuncMap{
 	"n":     func(t Tally, v int) int { return t[v] },
 	"ms":    func(d time.Duration) string { return fmt.Sprintf("%.1f", float64(d.Microseconds())/1000) },
 }).Parse(`<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>WebSocket conformance: {{.Sum}}</title>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>WebSocket conformance: {{.Sum}}</title>
 <style>
 body { font: 15px/1.45 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #222; background: #fff }
 table { border-collapse: collapse; width: 100% } td, th { text-align: left; padding: .2rem .6rem; border-bottom: 1px solid #ddd; vertical-align: top }
