@@ -404,8 +404,15 @@ func (c *Conn) endStream() {
 func (c *Conn) drain(untilPause bool) {
 	c.r.release()
 	c.r.src.raw.noWait = false
+	var pause *time.Timer // where there are no deadlines: closing the stream ends the read
+	if untilPause && c.conn == nil {
+		pause = time.AfterFunc(drainPause, func() { c.cut(errClosed) })
+		defer pause.Stop()
+	}
 	for n := 0; n < drainLimit; {
-		if untilPause && (c.conn == nil || c.conn.SetReadDeadline(time.Now().Add(drainPause)) != nil) {
+		if pause != nil {
+			pause.Reset(drainPause)
+		} else if untilPause && c.conn.SetReadDeadline(time.Now().Add(drainPause)) != nil {
 			return
 		}
 		buf, some, err := c.r.src.fill(0, 0)

@@ -576,3 +576,16 @@ func TestLookForCloseLeavesNoDeadlineBehind(t *testing.T) {
 		}
 	})
 }
+
+// A peer that breaks a rule and has sent more is not reset, which would destroy the Close frame, though the stream has
+// neither deadlines nor CloseWrite.
+func TestStreamWithNothingButCloseEndsInOrder(t *testing.T) {
+	near, far := tcpPair(t)
+	c := NewServerConn(struct{ io.ReadWriteCloser }{near}, quiet())
+	got := readAsync(t.Context(), c)
+	p := newPeer(t, far, true)
+	p.sends(frame{Header: Header{Fin: true, Opcode: 5}}, binaryOf(strings.Repeat("x", 60<<10)))
+	p.want("the Close frame", anyClose(1002))
+	p.wantEOF("the stream's end, and no reset")
+	<-got
+}

@@ -288,7 +288,7 @@ func (c *Conn) writeQueued(messages []*Prepared) error {
 	defer b.free()
 	write := c.writeTogether
 	if !c.standsAlone() || !c.w.raw.isRaw() {
-		write = c.writeCopied
+		write = c.writeOne
 	}
 	for goesOn := true; goesOn && len(messages) > 0; {
 		n, err := write(b, messages)
@@ -349,24 +349,40 @@ func (c *Conn) standsAlone() bool {
 	return !c.w.client && (c.r.deflate == nil || !c.r.deflate.sendTakeover)
 }
 
-// writeCopied writes the first of messages, which has to be made for this connection.
-func (c *Conn) writeCopied(b *batch, messages []*Prepared) (n int, err error) {
-	p := messages[0]
-	h := Header{Fin: true, Opcode: Opcode(p.typ)}
-	payload := c.compress(&h, p.payload)
-	h.Length = int64(len(payload.octets))
-	b.octets = c.w.appendFrame(b.octets[:0], &h, payload.octets)
-	payload.free()
-	out, err := c.w.write(b.octets)
+// writeOne writes the first of messages, by itself.
+func (c *Conn) writeOne(b *batch, messages []*Prepared) (n int, err error) {
+	frame := c.made(b, messages[0])
+	out, err := c.w.write(frame)
 	switch {
 	case err != nil && out == 0: // it is not in progress
 		return 1, c.queueFailed(nil, err)
 	case err != nil:
-		return 1, c.queueFailed(b.octets[out:], err)
+		return 1, c.queueFailed(frame[out:], err)
 	case len(messages) > 1 && c.isDropped():
 		return 1, errCutShort
 	}
 	return 1, nil
+}
+
+// made is p's frame for this connection, in b where others can't have the same: a window
+// that goes on from message to message, or a mask, makes it one of its own.
+func (c *Conn) made(b *batch, p *Prepared) []byte {
+	if c.standsAlone() {
+		return p.frame(c.r.deflate)
+	}
+	var h Header
+	if c.r.deflate != nil && c.r.deflate.sendTakeover {
+		h = Header{Fin: true, Opcode: Opcode(p.typ)}
+		payload := c.compress(&h, p.payload)
+		h.Length = int64(len(payload.octets))
+		b.octets = c.w.appendFrame(b.octets[:0], &h, payload.octets)
+		payload.free()
+		return b.octets
+	}
+	frame := p.frame(c.r.deflate)
+	n, _ := h.parse(frame) // our own
+	b.octets = c.w.appendFrame(b.octets[:0], &h, frame[n:])
+	return b.octets
 }
 
 // isDropped says whether what is queued has become pointless: the connection is
@@ -383,7 +399,9 @@ func (c *Conn) queueFailed(rest []byte, err error) error {
 	if !c.w.halted.Load() || !errors.Is(err, os.ErrDeadlineExceeded) {
 		return err
 	}
-	c.w.resume()
+	c.mu.Lock()
+	c.w.resume() // not while dropSlow is about it
+	c.mu.Unlock()
 	if len(rest) > 0 {
 		if _, err = c.w.write(rest); err != nil {
 			return err

@@ -18,8 +18,8 @@ import (
 	"time"
 )
 
-// tlsEndpoint connects an endpoint under test to a peer by TLS over loopback TCP.
-func tlsEndpoint(t *testing.T, o *Options, client bool) (*Conn, *peer) {
+// tlsPair connects two ends by TLS over loopback TCP.
+func tlsPair(t *testing.T) (server, client *tls.Conn) {
 	t.Helper()
 	s := httptest.NewUnstartedServer(nil)
 	s.StartTLS() // for its certificate
@@ -36,9 +36,15 @@ func tlsEndpoint(t *testing.T, o *Options, client bool) (*Conn, *peer) {
 	if err := <-shaken; err != nil {
 		t.Fatal(err)
 	}
-	near, far := accepts, dials
+	return accepts, dials
+}
+
+// tlsEndpoint connects an endpoint under test to a peer by TLS over loopback TCP.
+func tlsEndpoint(t *testing.T, o *Options, client bool) (*Conn, *peer) {
+	t.Helper()
+	near, far := tlsPair(t)
 	if client {
-		near, far = dials, accepts
+		near, far = far, near
 	}
 	return endpointOver(t, near, o, client), newPeer(t, far, !client)
 }

@@ -295,6 +295,9 @@ func (d *dialing) redirect(check func(*http.Request, []*http.Request) error, req
 	if via[len(via)-1].URL.Scheme == "https" && req.URL.Scheme != "https" {
 		return &HandshakeError{req.Response.StatusCode, "4.1", "redirect from wss to " + req.URL.Redacted()}
 	}
+	if host, _, _ := strings.Cut(req.URL.Hostname(), "%"); !isHost(host) { // as in parseURL
+		return &HandshakeError{req.Response.StatusCode, "4.1", fmt.Sprintf("redirect to %.100q, which is not a host", host)}
+	}
 	d.key, d.host = newKey(), req.URL.Host
 	d.conn.Store(nil) // the RoundTripper may not name the next one
 	req.Header["Sec-Websocket-Key"] = []string{d.key}

@@ -1105,3 +1105,17 @@ func TestContextEndsADialWhoseBodyIsNotOfTheNamedConnection(t *testing.T) {
 		t.Error("Dial goes on after the end of its context")
 	}
 }
+
+// A redirect to a host that net/http would leave out of the Host header fails, as such a URL does.
+func TestRedirectToWhatIsNoHost(t *testing.T) {
+	requests := 0
+	client := &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+		requests++
+		return &http.Response{StatusCode: 307, Header: http.Header{"Location": {"ws://a\"b/next"}}, Body: http.NoBody, Request: r}, nil
+	})}
+	_, _, err := Dial(t.Context(), "ws://x.example/", &Options{HTTPClient: client})
+	var refusal *HandshakeError
+	if !errors.As(err, &refusal) || refusal.Status != 307 || requests != 1 {
+		t.Errorf("got %v after %d requests, want that the redirect leads nowhere", err, requests)
+	}
+}

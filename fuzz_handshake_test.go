@@ -55,7 +55,7 @@ func FuzzRequest(f *testing.F) {
 			a, refusal := judgeRequest(r, o)
 			if refusal != nil {
 				w := httptest.NewRecorder()
-				refuse(w, refusal)
+				refuse(w, new(http.Request), refusal)
 				if w.Code < 400 || w.Code > 599 || w.Code != refusal.Status || refusal.Rule == "" {
 					t.Fatalf("refused with %#v and status %d", refusal, w.Code)
 				}

@@ -101,7 +101,7 @@ func (o *Options) orDefault() *Options {
 // duration of none is 0.
 func (o *Options) limits() *limits {
 	l := limits{
-		readLimit:    resolve(o.ReadLimit, defaultReadLimit, math.MaxInt64, math.MaxInt64),
+		readLimit:    resolve(o.ReadLimit, defaultReadLimit, math.MaxInt, math.MaxInt), // a message has to fit a slice
 		sendLimit:    resolve(o.SendLimit, defaultSendLimit, math.MaxInt64, math.MaxInt64),
 		maxFragments: resolve(o.MaxFragments, defaultMaxFragments, math.MaxInt, math.MaxInt),
 		writeTimeout: resolve(o.WriteTimeout, defaultWriteTimeout, 0, maxDuration),
@@ -378,29 +378,39 @@ func Accept(w http.ResponseWriter, r *http.Request, opts *Options) (*Conn, error
 func accept(w http.ResponseWriter, r *http.Request, o *Options, l *limits) (*Conn, error) {
 	a, refusal := judgeRequest(r, o)
 	if refusal != nil {
-		refuse(w, refusal)
+		refuse(w, r, refusal)
 		return nil, refusal
 	}
 	if isExtendedConnect(r) {
 		return acceptStream(w, r, o, l, a)
 	}
-	return acceptUpgrade(w, o, l, a)
+	return acceptUpgrade(w, r, o, l, a)
 }
 
-// refuse answers a request with an error in plain text. A Status that refuses nothing becomes 403.
-func refuse(w http.ResponseWriter, e *HandshakeError) {
-	h, status, text := w.Header(), e.Status, e.Rule
+// refuse answers a request with e. What fails here with 500 is ours to fix, and not the client's to know.
+func refuse(w http.ResponseWriter, r *http.Request, e *HandshakeError) {
+	text := e.Rule
+	if e.Status == http.StatusInternalServerError {
+		text = http.StatusText(e.Status)
+	}
+	answerRefusal(w, r, e, text)
+}
+
+// answerRefusal answers a request with e in plain text. A Status that refuses nothing becomes 403.
+func answerRefusal(w http.ResponseWriter, r *http.Request, e *HandshakeError, text string) {
+	h, status := w.Header(), e.Status
 	if status < 300 || status > 599 {
 		status = http.StatusForbidden
 	}
-	switch status {
-	case http.StatusMethodNotAllowed:
+	switch {
+	case status == http.StatusMethodNotAllowed:
 		h["Allow"] = []string{http.MethodGet}
-	case http.StatusUpgradeRequired:
+	case status == http.StatusUpgradeRequired && r.ProtoMajor < 2: // HTTP/2 has neither field (RFC 9113 section 8.2.2)
 		h["Upgrade"] = []string{"websocket"}
 		h["Connection"] = []string{"Upgrade"}
-	case http.StatusInternalServerError:
-		text = http.StatusText(status) // ours to fix, not the client's to know
+		if r.Close {
+			h["Connection"][0] = "Upgrade, close" // else net/http would put "close" in the place of it
+		}
 	}
 	if e == errVersion || e == errVersionConnect {
 		h["Sec-Websocket-Version"] = []string{"13"} // what we can (RFC 6455 section 4.4)
@@ -410,17 +420,17 @@ func refuse(w http.ResponseWriter, e *HandshakeError) {
 
 // acceptUpgrade switches an HTTP/1.1 connection over. It keeps nothing that belongs to net/http: not the request, whose
 // header is a kilobyte, and not the bufio.ReadWriter, whose buffers are eight.
-func acceptUpgrade(w http.ResponseWriter, o *Options, l *limits, a agreement) (*Conn, error) {
+func acceptUpgrade(w http.ResponseWriter, r *http.Request, o *Options, l *limits, a agreement) (*Conn, error) {
 	h, ok := hijacker(w)
 	if !ok {
 		e := &HandshakeError{Status: http.StatusInternalServerError, Rule: fmt.Sprintf("%T hides the http.Hijacker: it needs a method Unwrap() http.ResponseWriter", h)}
-		refuse(w, e)
+		refuse(w, r, e)
 		return nil, e
 	}
 	conn, buf, err := h.(http.Hijacker).Hijack()
 	if err != nil {
 		e := &HandshakeError{Status: http.StatusInternalServerError, Rule: fmt.Sprintf("%T can't be hijacked: %v", h, err)}
-		refuse(w, e)
+		refuse(w, r, e)
 		return nil, e
 	}
 	var answer []byte

@@ -18,7 +18,7 @@ func acceptStream(w http.ResponseWriter, r *http.Request, o *Options, l *limits,
 	inner := innermost(w)
 	if _, ok := inner.(http.Flusher); !ok {
 		e := &HandshakeError{Status: http.StatusInternalServerError, Rule: fmt.Sprintf("%T hides the http.Flusher: it needs a method Unwrap() http.ResponseWriter", inner)}
-		refuse(w, e)
+		refuse(w, r, e)
 		return nil, e
 	}
 	h := inner.Header()

@@ -191,7 +191,7 @@ func TestRefusalSaysWhatWouldDo(t *testing.T) {
 func TestRefuseKeepsStatusLegal(t *testing.T) {
 	for status, want := range map[int]int{0: 403, 101: 403, 200: 403, 302: 302, 401: 401, 503: 503, 600: 403, -1: 403, 1000: 403} {
 		w := httptest.NewRecorder()
-		refuse(w, &HandshakeError{Status: status, Rule: "no"})
+		refuse(w, new(http.Request), &HandshakeError{Status: status, Rule: "no"})
 		if w.Code != want {
 			t.Errorf("status %d: answered %d, want %d", status, w.Code, want)
 		}
@@ -725,3 +725,12 @@ type nowhere struct{ net.Conn }
 func (nowhere) Write(p []byte) (int, error)        { return len(p), nil }
 func (nowhere) SetWriteDeadline(d time.Time) error { return nil }
 func (nowhere) SetDeadline(d time.Time) error      { return nil }
+
+// A message has to fit a slice, so no limit means as many octets as that may have.
+func TestLimitOfReadsFitsASlice(t *testing.T) {
+	for _, limit := range []int64{-1, math.MaxInt64} {
+		if got := (&Options{ReadLimit: limit}).limits().readLimit; got != math.MaxInt {
+			t.Errorf("ReadLimit %d: %d, want %d", limit, got, math.MaxInt)
+		}
+	}
+}

@@ -893,3 +893,68 @@ func TestWhatIsOutWaitsNoLonger(t *testing.T) {
 	}
 	within(t, "nothing waits", func() bool { return c.BufferedAmount() == 0 })
 }
+
+// A Prepared is compressed once for all connections that want the same, whatever they go over, and masked in a copy.
+func TestPreparedIsCompressedOnceForStreamsToo(t *testing.T) {
+	o := &Options{KeepAlive: -1, Compression: &Compression{}}
+	for name, ends := range map[string]func() (net.Conn, net.Conn){
+		"TCP":  func() (net.Conn, net.Conn) { return tcpPair(t) },
+		"TLS":  func() (net.Conn, net.Conn) { return tlsPair(t) },
+		"pipe": net.Pipe,
+	} {
+		for _, client := range []bool{false, true} {
+			m := prepared(t, Text, strings.Repeat("as dull as the one before. ", 1000))
+			a, b := ends()
+			c, peer := NewServerConn(a, o), NewClientConn(b, o)
+			if client {
+				c, peer = peer, c
+			}
+			got := readAsync(t.Context(), peer)
+			if err := c.Send(m); err != nil {
+				t.Fatal(err)
+			}
+			if r := <-got; r.err != nil || string(r.data) != string(m.payload) {
+				t.Errorf("%s, %s: %d octets came, %v", name, side(client), len(r.data), r.err)
+			}
+			_, _ = c.CloseNow(), peer.CloseNow()
+			if again := prepared(t, Text, string(m.payload)); len(m.deflated) != 1 || string(m.plain) != string(again.plain) {
+				t.Errorf("%s, %s: the compressed form was not kept, or the plain one changed", name, side(client))
+			}
+		}
+	}
+}
+
+// witness is a stream that sees whether what is written to it lies in a frame, from its first octet to its last.
+type witness struct {
+	net.Conn
+	frame []byte
+	at    int           // octets
+	whole chan struct{} // closed once all of frame was written
+}
+
+func (w *witness) Write(p []byte) (int, error) {
+	if w.at < len(w.frame) && &p[0] == &w.frame[w.at] {
+		if w.at += len(p); w.at == len(w.frame) {
+			close(w.whole)
+		}
+	}
+	return len(p), nil
+}
+
+// What is sent to many is not copied for each of them.
+func TestPreparedIsNotCopiedForAStream(t *testing.T) {
+	m := prepared(t, Binary, strings.Repeat("x", 1<<19))
+	near, far := net.Pipe()
+	defer far.Close()
+	w := &witness{Conn: near, frame: m.plain, whole: make(chan struct{})}
+	c := NewServerConn(w, quiet())
+	defer c.CloseNow()
+	if err := c.Send(m); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-w.whole:
+	case <-time.After(10 * time.Second):
+		t.Errorf("a copy was written, from octet %d on", w.at)
+	}
+}

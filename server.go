@@ -61,7 +61,8 @@ type Server struct {
 	Closed func(c *Conn, err error)
 
 	// Configure may change the Options for one request; o is a copy. The answer to
-	// an error is 403, or the Status of a *HandshakeError, with its Rule for a text.
+	// an error is 403, or the Status of a *HandshakeError, with its Rule for a text and
+	// the fields that were added to o.Header, such as WWW-Authenticate or Location.
 	Configure func(r *http.Request, o *Options) error
 
 	// Options hold for all connections.
@@ -112,13 +113,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // its 101 and no Close frame. It returns nil where there is no connection.
 func (s *Server) accept(w http.ResponseWriter, r *http.Request) *Conn {
 	if !s.beginOpening() {
-		refuse(w, errDown)
+		refuse(w, r, errDown)
 		return nil
 	}
 	defer s.endOpening()
-	o, refusal := s.options(r)
+	o, refusal := s.options(w, r)
 	if refusal != nil {
-		refuse(w, refusal)
+		answerRefusal(w, r, refusal, refusal.Rule) // in the application's words
 		return nil
 	}
 	c, err := accept(w, r, o, s.limits(o))
@@ -131,6 +132,7 @@ func (s *Server) accept(w http.ResponseWriter, r *http.Request) *Conn {
 	if r.ProtoMajor > 1 {
 		c.Context().Done() // made before anybody else has c, it ends when the stream is closed, not before
 	}
+	c.claim() // nobody else has it
 	if s.serve(c, r) != nil {
 		return nil // it was closed
 	}
@@ -138,10 +140,10 @@ func (s *Server) accept(w http.ResponseWriter, r *http.Request) *Conn {
 }
 
 // options are those of one request.
-func (s *Server) options(r *http.Request) (*Options, *HandshakeError) {
+func (s *Server) options(w http.ResponseWriter, r *http.Request) (*Options, *HandshakeError) {
 	if (s.Handle == nil) == (s.Message == nil) {
 		slog.ErrorContext(r.Context(), errServerMode.Error())
-		return nil, &HandshakeError{Status: http.StatusInternalServerError, Rule: "server is not set up"}
+		return nil, &HandshakeError{Status: http.StatusInternalServerError, Rule: http.StatusText(http.StatusInternalServerError)}
 	}
 	if s.Configure == nil {
 		return &s.Options, nil
@@ -155,7 +157,21 @@ func (s *Server) options(r *http.Request) (*Options, *HandshakeError) {
 	if !errors.As(err, &refusal) || refusal == nil { // a nil pointer in an error is an error all the same
 		refusal = &HandshakeError{Status: http.StatusForbidden, Rule: "refused"} // what err says may not be the client's to know
 	}
+	s.addRefusalFields(w.Header(), o.Header)
 	return nil, refusal
+}
+
+// addRefusalFields puts into the header of a refusal what Configure has added for it: a 401
+// must have WWW-Authenticate (RFC 9110 section 15.5.2), and a redirect needs Location.
+func (s *Server) addRefusalFields(h, configured http.Header) {
+	if judgeHeader(configured) != "" {
+		return
+	}
+	for name, values := range configured {
+		if _, always := s.Options.Header[name]; !always {
+			h[name] = values
+		}
+	}
 }
 
 // copy is a copy that shares nothing that can be changed, and whose Header can be
@@ -222,6 +238,9 @@ func (s *Server) checkIdle() {
 // as it is, and that is an error too. A read that is under way goes on; events begin
 // when it has returned.
 func (s *Server) Serve(c *Conn, r *http.Request) error {
+	if !c.claim() {
+		return errServedTwice
+	}
 	if (s.Handle == nil) == (s.Message == nil) {
 		_ = c.Close(StatusInternalError, "")
 		return errServerMode
@@ -232,10 +251,8 @@ func (s *Server) Serve(c *Conn, r *http.Request) error {
 	return s.serve(c, r)
 }
 
+// serve is Serve for a connection that is claimed.
 func (s *Server) serve(c *Conn, r *http.Request) error {
-	if !c.claim() {
-		return errServedTwice
-	}
 	e := s.newSession(c)
 	if !s.join(e) {
 		s.turnAway(c)

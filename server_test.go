@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -1229,6 +1230,7 @@ func TestConfigureTellsTheClientNothing(t *testing.T) {
 		{errors.New("password of admin has expired"), 403, "refused\n"},
 		{&HandshakeError{Status: 401, Rule: "log in first"}, 401, "log in first\n"},
 		{fmt.Errorf("user 17: %w", &HandshakeError{Status: 429, Rule: "too many"}), 429, "too many\n"},
+		{&HandshakeError{Status: 500, Rule: "try again tomorrow"}, 500, "try again tomorrow\n"}, // the application's words
 	} {
 		s := &Server{Message: ignore, Configure: func(*http.Request, *Options) error { return row.err }}
 		w := httptest.NewRecorder()
@@ -1237,4 +1239,74 @@ func TestConfigureTellsTheClientNothing(t *testing.T) {
 			t.Errorf("%v: got %d %q, want %d %q", row.err, w.Code, w.Body, row.code, row.text)
 		}
 	}
+}
+
+// A 401 must have WWW-Authenticate (RFC 9110 section 15.5.2), and a redirect is none without Location. What all
+// connections get with the 101 is not for those who are refused.
+func TestConfigureMayAskForCredentialsAndRedirect(t *testing.T) {
+	for status, field := range map[int]string{401: "WWW-Authenticate", 307: "Location", 503: "Retry-After", 426: "Upgrade"} {
+		s := &Server{
+			Message: ignore,
+			Options: Options{Header: http.Header{"Set-Cookie": {"a=b"}}},
+			Configure: func(_ *http.Request, o *Options) error {
+				if status != 426 {
+					o.Header.Set(field, "websocket")
+				}
+				return &HandshakeError{Status: status, Rule: "no"}
+			},
+		}
+		for _, major := range []int{1, 2} {
+			w, r := httptest.NewRecorder(), sampleRequest()
+			r.ProtoMajor = major
+			s.ServeHTTP(w, r)
+			want := "websocket"
+			if status == 426 && major == 2 {
+				want = "" // HTTP/2 has no such field (RFC 9113 section 8.2.2)
+			}
+			if got := w.Result(); got.StatusCode != status || got.Header.Get(field) != want || got.Header.Get("Set-Cookie") != "" {
+				t.Errorf("%d by HTTP/%d: got %d with %v, want %s: %s", status, major, got.StatusCode, got.Header, field, want)
+			}
+		}
+	}
+}
+
+// A sender of Upgrade must also send the connection option of that name (RFC 9110 section 7.8).
+func TestRefusalOfARequestThatCloses(t *testing.T) {
+	hs := httptest.NewServer(&Server{Message: ignore})
+	defer hs.Close()
+	for _, connection := range []string{"close", "keep-alive"} {
+		conn, err := net.Dial("tcp", hs.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\nConnection: "+connection+"\r\n\r\n")
+		answer := make([]byte, 1000) // http.ReadResponse would leave the field out
+		n, err := conn.Read(answer)
+		if answer = answer[:n]; err != nil || !regexp.MustCompile("(?m)^Connection: .*Upgrade").Match(answer) || !bytes.Contains(answer, []byte("\nUpgrade: websocket")) {
+			t.Errorf("Connection: %s is answered with %v\n%s", connection, err, answer)
+		}
+		if connection == "close" {
+			if _, err := io.Copy(io.Discard, conn); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+// A connection that a Server has already stays as it is, also where a Server that is not set up is asked to serve it.
+func TestServerThatIsNotSetUpLeavesAnothersConnection(t *testing.T) {
+	near, far := tcpPair(t)
+	c := NewServerConn(near, quiet())
+	s := &Server{Message: writeBack}
+	if err := s.Serve(c, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := new(Server).Serve(c, nil); err != errServedTwice {
+		t.Errorf("got %v, want errServedTwice", err)
+	}
+	p := newPeer(t, far, true)
+	p.sends(text("still there"))
+	p.want("the answer of the first", text("still there"))
+	_ = c.CloseNow()
 }
