@@ -146,6 +146,9 @@ func (e *Exam) serve(conn net.Conn) {
 	_ = conn.SetReadDeadline(time.Time{})
 	parts := strings.Fields(h.line + " . .")
 	path, _, _ := strings.Cut(parts[1], "?")
+	if u, err := url.Parse(path); err == nil && u.IsAbs() { // as section 4.1 allows
+		path = u.EscapedPath()
+	}
 	if id, ok := strings.CutPrefix(path, "/case/"); ok {
 		id, _ = url.PathUnescape(id)
 		if of := e.find(id); of != nil {
@@ -178,7 +181,8 @@ func (e *Exam) examine(of *Case, conn net.Conn, br *bufio.Reader, h head, target
 		e.turn.RLock()
 		defer e.turn.RUnlock()
 	}
-	peer := opening{host: conn.LocalAddr().String(), target: target, request: h}
+	ws, _, _ := strings.Cut(e.URL(), ":")
+	peer := opening{host: conn.LocalAddr().String(), scheme: strings.Replace(ws, "ws", "http", 1), target: target, request: h}
 	r := examineClient(of, e.cfg, conn, br, peer)
 	e.mu.Lock()
 	defer e.mu.Unlock()

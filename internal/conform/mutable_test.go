@@ -67,7 +67,8 @@ func (e *mutable) send(f frame) error {
 	case f.opcode == opPong && e.is("answers only the latest Ping"):
 		e.later = []frame{f}
 		return nil
-	case data && (e.is("lets Pongs overtake echoes") || e.is("answers Close before messages")):
+	case data && (e.is("lets Pongs overtake echoes") || e.is("answers Close before messages") || e.is("fails before it answers messages")),
+		e.is("answers Close at once, and empty") && f.opcode == opPong:
 		e.later = append(e.later, f)
 		return nil
 	}
@@ -111,6 +112,9 @@ func (e *mutable) fail(code int) error {
 		code = 1011
 	case e.is("fails with 1002 where 1009 is right") && code == 1009:
 		code = 1002
+	}
+	if e.is("fails before it answers messages") {
+		e.later = nil
 	}
 	if !e.is("fails without Close") {
 		_ = e.send(*closeFrame(code, ""))
@@ -316,8 +320,22 @@ func (e *mutable) closing(p []byte) error {
 	if e.is("answers Close before messages") {
 		e.later = nil
 	}
+	if e.is("answers Close at once, and empty") {
+		e.later, code = nil, noStatus
+	}
 	if e.is("does not answer Close") {
 		return e.end(e.server)
+	}
+	if e.is("answers a Ping before Close") && e.br.Buffered() > 0 {
+		if h, err := e.header(); err == nil && h.op == opPing && h.fin && h.rsv == 0 && h.masked == e.server {
+			if h.masked {
+				_, _ = io.ReadFull(e.br, h.key[:])
+			}
+			late := make([]byte, h.n)
+			_, _ = io.ReadFull(e.br, late)
+			applyMask(late, h.key)
+			_ = e.send(frame{opcode: opPong, payload: late})
+		}
 	}
 	_ = e.send(*closeFrame(code, ""))
 	if e.is("goes on after Close") {

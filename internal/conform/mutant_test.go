@@ -235,6 +235,9 @@ var freedoms = []freedom{
 	{"sends Pongs that nobody has asked for", Both, `^4\.2\.2|^5\.[2456]|^6\.|^7\.|^7692-6-`, `^4\.2\.2-response$|^5\.2-text-|^6\.1-`},
 	{"answers only the latest Ping", Both, `^4\.[12]|^5\.[456]|^6\.|^7\.|^7692-[67]|^8\.1-tr`, ``},
 	{"answers Close before messages", Both, `^5\.[45]|^6\.|^7\.`, `^5\.5\.1-with-(message|hundred)$|^5\.4-order-T1X$|^7\.1\.1-half-closed$`},
+	{"fails before it answers messages", Both, `^5\.[245]|^7\.|^7692-7\.2`, `^7\.1\.7-message-before$|^5\.4-(order-T1C1|continuation-after-(end|fragments))$|^5\.2-opcode-after-echo$|^7692-7\.2-corrupt-second$`},
+	{"answers Close at once, and empty", Both, `^5\.[45]|^7\.`, `^5\.5\.1-with-ping$`},
+	{"answers a Ping before Close", Both, `^5\.5|^7\.`, `^5\.5\.2-after-close$|^5\.5\.1-then-ping$`},
 	{"lets Pongs overtake echoes", Both, `^4\.[12]|^5\.[456]|^6\.|^7\.|^7692-[67]|^8\.1-tr`, ``},
 }
 

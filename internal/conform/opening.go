@@ -15,6 +15,7 @@ import (
 type opening struct {
 	dial    func() (net.Conn, error) // another connection to the server under test
 	host    string                   // of the server, with its port if need be
+	scheme  string                   // "http", or "https" over TLS
 	target  string                   // the request's target
 	key     string                   // the request's Sec-WebSocket-Key
 	request head                     // of the client under test
@@ -22,7 +23,7 @@ type opening struct {
 
 // fill puts into a head what differs from one connection to the next.
 func (o *opening) fill() *strings.Replacer {
-	return strings.NewReplacer("{host}", o.host, "{target}", o.target, "{key}", o.key,
+	return strings.NewReplacer("{host}", o.host, "{scheme}", o.scheme, "{target}", o.target, "{key}", o.key,
 		"{accept}", acceptFor(o.key))
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 )
@@ -89,7 +90,8 @@ func serverAt(address string) (opening, error) {
 		config := &tls.Config{InsecureSkipVerify: true, ServerName: u.Hostname()}
 		dial = func() (net.Conn, error) { return tls.DialWithDialer(dialer, "tcp", at, config) }
 	}
-	return opening{dial: dial, host: u.Host, target: u.RequestURI()}, nil
+	scheme := strings.Replace(u.Scheme, "ws", "http", 1)
+	return opening{dial: dial, host: u.Host, scheme: scheme, target: u.RequestURI()}, nil
 }
 
 // examineServer runs one case.
