@@ -47,9 +47,9 @@ type Conn struct {
 	w      writer // guarded by framing; where nobody has it, by mu
 
 	cause     error    // why the connection is over; nil while it is not; guarded by mu
-	told      bool     // a call has returned cause; guarded by mu
 	broken    error    // why nothing can be written any more; nil while it can; guarded by mu
 	closing   *closing // nil until the end has begun; guarded by mu
+	told      bool     // a call has returned cause; guarded by mu
 	closeSent bool     // nothing may be written any more; guarded by mu
 	closeRcvd bool     // nothing may be read any more; guarded by mu
 	cutOff    bool     // rwc was closed; guarded by mu

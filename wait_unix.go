@@ -63,18 +63,12 @@ func (r *rawReader) fill(keep, most int) (buf *buffer, n int, err error) {
 	r.into, r.keep, r.most = nil, keep, most
 	n, err = r.run()
 	buf, r.buf = r.buf, nil
-	if buf != nil && len(buf.octets) > bufferSize && keep+n <= bufferSize { // a long one is not held for that
-		long := buf
-		buf = takeBuffer()
-		copy(buf.octets[keep:], long.octets[keep:keep+n])
-		long.free()
-	}
 	return buf, n, err
 }
 
 // read reads to p. Where err is not nil, n is 0.
 func (r *rawReader) read(p []byte) (n int, err error) {
-	r.into = p
+	r.into, r.most = p, 0
 	n, err = r.run()
 	r.into = nil
 	return n, err
@@ -117,6 +111,9 @@ func (r *rawReader) pollOnce(fd uintptr) bool {
 	if r.n > 0 {
 		r.full = r.n == len(p)
 		r.dry = !r.full && !r.toEnd
+		if r.most > 0 {
+			r.shorten()
+		}
 		return true
 	}
 	r.full, r.most = false, 0
@@ -125,6 +122,19 @@ func (r *rawReader) pollOnce(fd uintptr) bool {
 		r.buf = nil
 	}
 	return r.err != errWouldBlock || r.noWait
+}
+
+// shorten moves what was read to a buffer of the usual length, if it fits: a long one
+// is not held for that. Inlined, it would be on the stack of everybody who waits.
+//
+//go:noinline
+func (r *rawReader) shorten() {
+	long := r.buf
+	if r.keep+r.n <= bufferSize {
+		r.buf = takeBuffer()
+		copy(r.buf.octets[r.keep:], long.octets[r.keep:r.keep+r.n])
+		long.free()
+	}
 }
 
 // readFD is one read without blocking: errWouldBlock where nothing is there,
