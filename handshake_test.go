@@ -449,7 +449,7 @@ func TestLimits(t *testing.T) {
 		t.Errorf("defaults: %+v", d)
 	}
 	none := (&Options{ReadLimit: -1, MaxFragments: -1, WriteTimeout: -1, CloseTimeout: -1, KeepAlive: -1, PongTimeout: -1, SendLimit: -1}).limits()
-	if want := (limits{readLimit: math.MaxInt64, sendLimit: math.MaxInt64, maxFragments: math.MaxInt}); *none != want {
+	if want := (limits{readLimit: math.MaxInt, sendLimit: math.MaxInt64, maxFragments: math.MaxInt}); *none != want {
 		t.Errorf("none: got %+v, want %+v", *none, want)
 	}
 	given := (&Options{ReadLimit: 1, MaxFragments: 2, WriteTimeout: 3, CloseTimeout: 4, KeepAlive: 5, PongTimeout: 6, SendLimit: 7}).limits()
