@@ -140,6 +140,12 @@ func isHost(host string) bool {
 	return !strings.ContainsFunc(host, isCTL) && !strings.ContainsAny(host, "\t \"#/<>?@\\^`{|}")
 }
 
+// hostOf is u's host without a zone, which may have any name and does not leave this machine.
+func hostOf(u *url.URL) string {
+	host, _, _ := strings.Cut(u.Hostname(), "%")
+	return host
+}
+
 // parseURL parses a WebSocket URI (RFC 6455 section 3) into the URL that HTTP has for it.
 func parseURL(rawURL string) (*url.URL, *HandshakeError) {
 	u, err := url.Parse(rawURL)
@@ -155,7 +161,7 @@ func parseURL(rawURL string) (*url.URL, *HandshakeError) {
 		}
 		return nil, &HandshakeError{Section: "3", Rule: "URL: " + reason}
 	}
-	host, _, _ := strings.Cut(u.Hostname(), "%") // a zone may have any name, and does not leave this machine
+	host := hostOf(u)
 	switch {
 	case strings.Contains(rawURL, "#"):
 		return nil, &HandshakeError{Section: "3", Rule: "URL with a fragment"}
@@ -295,7 +301,7 @@ func (d *dialing) redirect(check func(*http.Request, []*http.Request) error, req
 	if via[len(via)-1].URL.Scheme == "https" && req.URL.Scheme != "https" {
 		return &HandshakeError{req.Response.StatusCode, "4.1", "redirect from wss to " + req.URL.Redacted()}
 	}
-	if host, _, _ := strings.Cut(req.URL.Hostname(), "%"); !isHost(host) { // as in parseURL
+	if host := hostOf(req.URL); !isHost(host) {
 		return &HandshakeError{req.Response.StatusCode, "4.1", fmt.Sprintf("redirect to %.100q, which is not a host", host)}
 	}
 	d.key, d.host = newKey(), req.URL.Host

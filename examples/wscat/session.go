@@ -178,10 +178,7 @@ func (s *session) sendLines(ctx context.Context, in io.Reader) error {
 		s.sending.Store(false)
 		if err != nil {
 			bad = fmt.Errorf("line %d was not sent: %w", n, err)
-			if ctx.Err() != nil {
-				return bad
-			}
-			if s.conn.Context().Err() != nil {
+			if ctx.Err() != nil || s.conn.Context().Err() != nil {
 				return bad
 			}
 			say("%v", bad)
