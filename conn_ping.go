@@ -448,13 +448,14 @@ func (c *Conn) keepAlive(empty bool) error {
 func (c *Conn) probe(now time.Duration) (next time.Duration, err error) {
 	last := c.r.src.lastOctet()
 	patience := c.limits.pongTimeout
+	outOfReach := isOutOfReach(c.conn)
 	c.mu.Lock()
 	p := &c.ping
 	progress := c.w.progress.Load()
 	// Octets that came while the Ping was being written may be its Pong: they are
 	// noted a little later than they come, and so may be asked.
 	unanswered := p.asked > 0 && p.began > last
-	if unanswered && p.progress != progress {
+	if unanswered && p.progress != progress && !outOfReach {
 		p.asked, p.progress = now, progress // the peer takes octets, so it is there
 	}
 	asked := p.asked

@@ -1,0 +1,31 @@
+package websocket
+
+import (
+	"encoding/binary"
+	"net"
+	"syscall"
+)
+
+// lostPatience is how many times in a row TCP has sent the same octets again, in
+// doubling pauses, until the peer counts as out of reach: after 1.4 s at least.
+const lostPatience = 3
+
+// isOutOfReach says whether TCP gets no acknowledgement of what it has sent, over and
+// over: then what the network takes from us is no sign of the peer. Where there is no
+// TCP to be asked, it is false.
+func isOutOfReach(stream any) bool {
+	if t, ok := stream.(interface{ NetConn() net.Conn }); ok {
+		stream = t.NetConn() // of TLS
+	}
+	raw := rawConn(stream)
+	if raw == nil {
+		return false
+	}
+	var info [4]byte // the beginning of struct tcp_info: state, state of congestion, retransmissions in a row, probes
+	_ = raw.Control(func(fd uintptr) {
+		if v, err := syscall.GetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_INFO); err == nil {
+			binary.NativeEndian.PutUint32(info[:], uint32(v))
+		}
+	}) // an error is that of a connection that is over
+	return info[2] >= lostPatience
+}
