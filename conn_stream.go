@@ -5,6 +5,7 @@ package websocket
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 )
 
@@ -149,6 +150,7 @@ func (m *MessageReader) Discard() error {
 
 var (
 	errWriterClosed = errors.New("websocket: MessageWriter was closed")
+	errReadTooMuch  = errors.New("websocket: io.Reader claims to have read more than it was given room for")
 	errTextCut      = errors.New("websocket: text to be sent ends inside a character")
 )
 
@@ -207,9 +209,15 @@ func (m *MessageWriter) Write(p []byte) (int, error) {
 // had: Close then ends the connection. io.Copy calls ReadFrom, so that what breaks off
 // there does not look whole to the peer.
 func (m *MessageWriter) ReadFrom(r io.Reader) (sent int64, err error) {
+	if err := m.failed(); err != nil { // before octets of r are lost
+		return 0, err
+	}
 	buf := make([]byte, 32<<10) // r is not ours, and might keep it: none of a pool
 	for {
 		n, err := r.Read(buf)
+		if n > len(buf) {
+			return sent, m.wrote(errReadTooMuch)
+		}
 		if n > 0 {
 			if _, err := m.Write(buf[:n]); err != nil {
 				return sent, err
@@ -219,16 +227,18 @@ func (m *MessageWriter) ReadFrom(r io.Reader) (sent int64, err error) {
 		switch err {
 		case nil:
 		case io.EOF:
-			return sent, nil
+			return sent, m.failed()
+		case errWriterClosed: // of another MessageWriter, passed on: this one is not closed
+			return sent, m.wrote(fmt.Errorf("websocket: the rest of a message can't be had: %w", err))
 		default:
 			return sent, m.wrote(err)
 		}
 	}
 }
 
-// Close ends the message. If a Write or ReadFrom has failed, or a text ends inside a
-// character, the message can't be ended: then Close ends the connection with 1011 and
-// returns that error.
+// Close ends the message. If a Write or ReadFrom has failed, the context of Writer has
+// ended, or a text ends inside a character, the message can't be ended: then Close ends
+// the connection with 1011 and returns that error, also where nothing was written yet.
 func (m *MessageWriter) Close() error {
 	err := m.fragment(nil, true)
 	if err == errWriterClosed {

@@ -680,6 +680,50 @@ func TestFailedWriterNeverEndsItsMessage(t *testing.T) {
 	}
 }
 
+// What is copied may break off with another MessageWriter's error, as a relay passes it on, or with a panic, if its
+// Reader says that it has read more than there was room for: the message ends with an error, and the connection too.
+func TestWriterCopiesFromBrokenReaders(t *testing.T) {
+	for name, r := range map[string]io.Reader{
+		"another writer's error":  iotest.ErrReader(errWriterClosed),
+		"more than there is room": readerFunc(func(p []byte) (int, error) { return len(p) + 1, nil }),
+	} {
+		t.Run(name, func(t *testing.T) {
+			bothSides(t, func(t *testing.T, c *Conn, p *peer) {
+				w, err := c.Writer(t.Context(), Text)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := io.Copy(w, io.MultiReader(strings.NewReader("a part"), r)); err == nil {
+					t.Error("io.Copy got nil, want an error")
+				}
+				if err := w.Close(); err == nil {
+					t.Error("Close got nil, want an error")
+				}
+				p.want("no end of the message", text("a part").more(), closeFrame(StatusInternalError, ""))
+			})
+		})
+	}
+}
+
+// A MessageWriter that was closed takes nothing more, and nothing out of what is to be copied.
+func TestWriterThatWasClosedCopiesNothing(t *testing.T) {
+	bothSides(t, func(t *testing.T, c *Conn, p *peer) {
+		w, err := c.Writer(t.Context(), Text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		for _, text := range []string{"", "some octets"} {
+			r := strings.NewReader(text)
+			if _, err := w.ReadFrom(r); err == nil || r.Len() != len(text) {
+				t.Errorf("ReadFrom of %q: got %v, and %d octets are left", text, err, r.Len())
+			}
+		}
+	})
+}
+
 func TestWriteGivesUpOnAMessageWriterThatIsIdle(t *testing.T) {
 	bothSides(t, func(t *testing.T, c *Conn, p *peer) {
 		w, err := c.Writer(t.Context(), Text)
