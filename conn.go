@@ -119,6 +119,9 @@ func newConn(cfg config) *Conn {
 	}
 	c.conn, _ = cfg.rwc.(net.Conn)
 	c.r.init(cfg.rwc, cfg.ahead)
+	if !c.r.src.raw.isRaw() {
+		c.r.src.stream = below{c.r.src.stream}
+	}
 	c.r.control = c.controlFrame
 	c.r.limit.Store(cfg.limits.readLimit)
 	c.r.frames, c.r.deflate = cfg.limits.maxFragments, cfg.deflate
@@ -168,7 +171,8 @@ func (c *Conn) Read(ctx context.Context) (MessageType, []byte, error) {
 }
 
 // ReadAppend is Read, but appends the message to b. It allocates nothing where the
-// message fits behind len(b). On error it returns b as it was.
+// message fits behind len(b), unless it is compressed and comes in pieces. On error it
+// returns b as it was.
 func (c *Conn) ReadAppend(ctx context.Context, b []byte) (MessageType, []byte, error) {
 	if err := c.lockRead(ctx); err != nil {
 		return 0, b, err
@@ -395,17 +399,19 @@ func (c *Conn) compressor() *deflater {
 	return c.deflater
 }
 
-// Context returns a context that ends when the connection is over; context.Cause
-// then says why. It has no values and no deadline.
+// Context returns a context that ends when the connection is over and its stream is
+// closed, which may be a moment after calls have failed; context.Cause then says why.
+// It has no values and no deadline.
 func (c *Conn) Context() context.Context { return (*connContext)(c) }
 
 // SetReadLimit sets how many octets a message may have after decompression, from
-// the next frame on that is read. n <= 0 means no limit. The default is
-// Options.ReadLimit.
+// the next frame on that is read; a compressed message that is being read heeds it at
+// once. n <= 0 means no limit. The default is Options.ReadLimit.
 func (c *Conn) SetReadLimit(n int64) {
 	if n <= 0 {
 		n = math.MaxInt
 	}
+	n = min(n, math.MaxInt) // what a slice can hold, where int has 32 bits
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closing == nil { // else what still comes is discarded, whatever its size

@@ -454,6 +454,28 @@ func streamEnded(err error) error {
 	return fmt.Errorf("websocket: stream ended without a Close frame: %w: %w", io.ErrUnexpectedEOF, err)
 }
 
+// below reads from a stream that may be anything, the NetConn of a connection too.
+type below struct{ stream io.Reader }
+
+func (b below) Read(p []byte) (int, error) {
+	n, err := b.stream.Read(p)
+	if err != nil {
+		err = ofStream(err)
+	}
+	return n, err
+}
+
+// ofStream is an error of the stream. Where a connection of this package is below, what
+// has ended it, be it a Close frame, is not what ends the connection above it.
+func ofStream(err error) error {
+	var closed *CloseError
+	var broken *ProtocolError
+	if errors.As(err, &closed) || errors.As(err, &broken) || errors.Is(err, ErrTooBig) || errors.Is(err, errSilent) {
+		return errors.New(err.Error())
+	}
+	return err
+}
+
 // fail fails the connection (RFC 6455 section 7.1.7) or answers the peer's Close:
 // both send a Close frame, and a goroutine that lives as long as TCP does sees to
 // the rest. It returns what the caller's caller gets.
@@ -590,7 +612,7 @@ func (c *Conn) writeFailed(ctx context.Context, sent bool, err error) error {
 	}
 	c.mu.Lock()
 	if c.broken == nil {
-		c.broken = err
+		c.broken = ofStream(err)
 	}
 	ended := c.errLocked()
 	c.mu.Unlock()
@@ -613,7 +635,7 @@ func (c *Conn) writeFailed(ctx context.Context, sent bool, err error) error {
 func (c *Conn) writeLost(err error) error {
 	c.mu.Lock()
 	if c.broken == nil {
-		c.broken = err
+		c.broken = ofStream(err)
 	}
 	over := c.cause != nil
 	c.mu.Unlock()

@@ -527,3 +527,37 @@ func TestNetConnOfADeadPeerIsNotLate(t *testing.T) {
 		})
 	}
 }
+
+// Where the stream is the NetConn of another connection, what has ended that one is not what ends the one above it: no
+// Close frame came there, and no message was too big.
+func TestEndOfAConnectionBelowIsAnEndOfTheStream(t *testing.T) {
+	for name, end := range map[string]func(far *Conn){
+		"closed":           func(far *Conn) { _ = far.Close(4000, "below") },
+		"closed with 1011": func(far *Conn) { _ = far.Close(StatusInternalError, "below") },
+		"too many fragments": func(far *Conn) {
+			w, err := far.Writer(t.Context(), Binary)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			for range 3 {
+				_, _ = w.Write([]byte{0x82}) // that it fails sooner or later is what the row is about
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			near, far := net.Pipe()
+			peer := NewClientConn(far, quiet())
+			defer peer.CloseNow()
+			peer.CloseRead()
+			c := NewServerConn(NetConn(NewServerConn(near, &Options{KeepAlive: -1, MaxFragments: 1}), Binary), quiet())
+			defer c.CloseNow()
+			go end(peer)
+			_, _, err := c.Read(t.Context())
+			var closed *CloseError
+			if errors.As(err, &closed) || errors.Is(err, ErrTooBig) || !errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Errorf("got %v, want io.ErrUnexpectedEOF", err)
+			}
+		})
+	}
+}
