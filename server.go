@@ -23,11 +23,12 @@ import (
 // not be changed once it serves; its methods may be called from any goroutine.
 //
 // A panic of Open, Handle or Message closes that connection with 1011, and no other.
-// log/slog is told of panics, Closed's too, and of every error that closes with 1011.
+// log/slog is told of panics, Closed's too, and of every error that closes with 1011
+// and is no *CloseError with that code.
 //
-// http.Server.Shutdown neither closes WebSocket connections nor waits for them, so
-// call both, this one first: the other waits for connections that browsers keep in
-// reserve, and a page should not wait with it.
+// http.Server.Shutdown closes no WebSocket connection, and waits only for those over
+// HTTP/2, so call both, this one first: the other waits for connections that browsers
+// keep in reserve, and a page should not wait with it.
 //
 //	_ = ws.Shutdown(ctx) // 503 to new requests, 1001 to all connections; waits for their handlers
 //	_ = hs.Shutdown(ctx)
@@ -168,8 +169,13 @@ func (s *Server) addRefusalFields(h, configured http.Header) {
 		return
 	}
 	for name, values := range configured {
-		if _, always := s.Options.Header[name]; !always {
-			h[name] = values
+		always := s.Options.Header[name]
+		switch n := len(always); {
+		case slices.Equal(values, always):
+		case len(values) > n && slices.Equal(values[:n], always):
+			h[name] = append(h[name], values[n:]...)
+		default:
+			h[name] = append(h[name], values...)
 		}
 	}
 }

@@ -1270,6 +1270,32 @@ func TestConfigureMayAskForCredentialsAndRedirect(t *testing.T) {
 	}
 }
 
+// What Configure has added to the header goes out with its refusal, beside what middleware has put there, and also where
+// all connections get a field of that name.
+func TestRefusalAddsToTheHeader(t *testing.T) {
+	s := &Server{
+		Message: ignore,
+		Options: Options{Header: http.Header{"Server": {"s"}, "Set-Cookie": {"a=b"}, "Cache-Control": {"private"}}},
+		Configure: func(_ *http.Request, o *Options) error {
+			o.Header.Add("Set-Cookie", "login=failed")
+			o.Header.Add("Vary", "Cookie")
+			o.Header.Set("Cache-Control", "no-store")
+			return &HandshakeError{Status: 401, Rule: "no"}
+		},
+	}
+	w := httptest.NewRecorder()
+	w.Header().Add("Set-Cookie", "csrf=1")
+	w.Header().Add("Vary", "Origin")
+	s.ServeHTTP(w, sampleRequest())
+	got := w.Result().Header
+	want := http.Header{"Set-Cookie": {"csrf=1", "login=failed"}, "Vary": {"Origin", "Cookie"}, "Cache-Control": {"no-store"}, "Server": nil}
+	for name := range want {
+		if !slices.Equal(got[name], want[name]) {
+			t.Errorf("%s: got %q, want %q", name, got[name], want[name])
+		}
+	}
+}
+
 // A sender of Upgrade must also send the connection option of that name (RFC 9110 section 7.8).
 func TestRefusalOfARequestThatCloses(t *testing.T) {
 	hs := httptest.NewServer(&Server{Message: ignore})
