@@ -36,7 +36,8 @@ const (
 // a password, and no fragment. Redirects are followed, but never from wss to ws.
 //
 // The response is also there when the server answered with something else than a WebSocket: then the error is a
-// *HandshakeError with its status, and up to the first KiB of its body can be read. An error of ctx is errors.Is ctx.Err().
+// *HandshakeError with its status, and up to the first KiB of its body can be read. The error of a redirect that can't be
+// followed is http.Client's, and without a response where its Location is no URL. An error of ctx is errors.Is ctx.Err().
 //
 // Octets are exchanged on the connection that http.Client has opened, which must keep deadlines or refuse to set them.
 // A RoundTripper that reports none (httptrace.ClientTrace.GotConn) has to answer with a Body that is an io.Writer too.
@@ -129,8 +130,12 @@ func makeRequest(rawURL, key string, o *Options) (*http.Request, *HandshakeError
 	if o.Compression != nil {
 		h["Sec-Websocket-Extensions"] = []string{o.Compression.offer()}
 	}
+	host := o.Host
+	if host == "" {
+		host = withoutZone(u)
+	}
 	return &http.Request{
-		Method: http.MethodGet, URL: u, Host: o.Host, Header: h,
+		Method: http.MethodGet, URL: u, Host: host, Header: h,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}, nil
 }
@@ -142,8 +147,21 @@ func isHost(host string) bool {
 
 // hostOf is u's host without a zone, which may have any name and does not leave this machine.
 func hostOf(u *url.URL) string {
-	host, _, _ := strings.Cut(u.Hostname(), "%")
+	host := u.Hostname()
+	if strings.HasPrefix(u.Host, "[") { // elsewhere a % is the host's own
+		host, _, _ = strings.Cut(host, "%")
+	}
 	return host
+}
+
+// withoutZone is the Host header of a URL whose host has a zone, else "". net/http leaves zones out too, but the whole
+// host first where a zone's name could not stand in the header, as that of "Ethernet 2".
+func withoutZone(u *url.URL) string {
+	before, zone, ok := strings.Cut(u.Host, "%")
+	if !ok || !strings.HasPrefix(before, "[") {
+		return ""
+	}
+	return before + zone[max(0, strings.LastIndexByte(zone, ']')):]
 }
 
 // parseURL parses a WebSocket URI (RFC 6455 section 3) into the URL that HTTP has for it.
@@ -301,8 +319,11 @@ func (d *dialing) redirect(check func(*http.Request, []*http.Request) error, req
 	if via[len(via)-1].URL.Scheme == "https" && req.URL.Scheme != "https" {
 		return &HandshakeError{req.Response.StatusCode, "4.1", "redirect from wss to " + req.URL.Redacted()}
 	}
-	if host := hostOf(req.URL); !isHost(host) {
+	if host := hostOf(req.URL); host == "" || !isHost(host) {
 		return &HandshakeError{req.Response.StatusCode, "4.1", fmt.Sprintf("redirect to %.100q, which is not a host", host)}
+	}
+	if req.Host == "" {
+		req.Host = withoutZone(req.URL)
 	}
 	d.key, d.host = newKey(), req.URL.Host
 	d.conn.Store(nil) // the RoundTripper may not name the next one

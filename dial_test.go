@@ -56,6 +56,7 @@ func TestMakeRequest(t *testing.T) {
 		{"4.1-1", "ws://user:secret/1@example.com/", "URL: invalid port (", false},
 		{"4.1-1", "ws://exa mple.com/", "URL", false},
 		{"4.1-1", "ws://exa<mple.com/", `"exa<mple.com" is not a host`, false},
+		{"4.1-1", "ws://exa%25<mple.com/", `"exa%<mple.com" is not a host`, false},
 		{"3", "ws://[fe80::1%25Ethernet%202]/", "http://[fe80::1%25Ethernet%202]/", true},
 		{"4.1-1", "ws://example.com/\r\nX: y", "URL", false},
 		{"4.1-1", "", "without a host", false},
@@ -87,6 +88,28 @@ func TestRequestOnTheWire(t *testing.T) {
 		"Sec-Websocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-Websocket-Protocol: chat, superchat\r\nSec-Websocket-Version: 13\r\nUpgrade: websocket\r\n\r\n"
 	if b.String() != want {
 		t.Errorf("got  %q\nwant %q", b.String(), want)
+	}
+}
+
+// A zone has a meaning on this machine only, and stays here (RFC 6874 section 4), whatever its name.
+func TestZoneIsNotSent(t *testing.T) {
+	for url, want := range map[string]string{
+		"ws://[fe80::1%25Ethernet%202]/":      "[fe80::1]",
+		"ws://[fe80::1%25Ethernet%202]:8080/": "[fe80::1]:8080",
+		"ws://[fe80::1%25eth0]:8080/":         "[fe80::1]:8080",
+		"ws://[::1]:8080/":                    "[::1]:8080",
+	} {
+		req, refusal := makeRequest(url, "key", noOptions)
+		if refusal != nil {
+			t.Fatal(refusal)
+		}
+		var b bytes.Buffer
+		if err := req.Write(&b); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(b.String(), "\r\nHost: "+want+"\r\n") {
+			t.Errorf("%s: got %q, want Host: %s", url, b.String(), want)
+		}
 	}
 }
 
@@ -984,6 +1007,7 @@ func TestHostHeaderOfARedirect(t *testing.T) {
 		{"/next", "", "example.com"},
 		{"/next", "chat.example", "chat.example"},
 		{"ws://other.example/", "chat.example", "other.example"},
+		{"ws://[fe80::1%25Ethernet%202]:8080/", "", "[fe80::1]:8080"},
 	} {
 		var last *http.Request
 		_, _, err := Dial(dialContext(t), "ws://example.com:80/", &Options{Host: row.host, HTTPClient: redirecting(row.location, &last)})
@@ -1108,14 +1132,17 @@ func TestContextEndsADialWhoseBodyIsNotOfTheNamedConnection(t *testing.T) {
 
 // A redirect to a host that net/http would leave out of the Host header fails, as such a URL does.
 func TestRedirectToWhatIsNoHost(t *testing.T) {
-	requests := 0
+	requests, location := 0, ""
 	client := &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
 		requests++
-		return &http.Response{StatusCode: 307, Header: http.Header{"Location": {"ws://a\"b/next"}}, Body: http.NoBody, Request: r}, nil
+		return &http.Response{StatusCode: 307, Header: http.Header{"Location": {location}}, Body: http.NoBody, Request: r}, nil
 	})}
-	_, _, err := Dial(t.Context(), "ws://x.example/", &Options{HTTPClient: client})
-	var refusal *HandshakeError
-	if !errors.As(err, &refusal) || refusal.Status != 307 || requests != 1 {
-		t.Errorf("got %v after %d requests, want that the redirect leads nowhere", err, requests)
+	for _, location = range []string{"ws://a\"b/next", "ws://a%25<b/", "ws://:8080/", "http:///next"} {
+		requests = 0
+		_, _, err := Dial(t.Context(), "ws://x.example/", &Options{HTTPClient: client})
+		var refusal *HandshakeError
+		if !errors.As(err, &refusal) || refusal.Status != 307 || requests != 1 {
+			t.Errorf("%s: got %v after %d requests, want that the redirect leads nowhere", location, err, requests)
+		}
 	}
 }
