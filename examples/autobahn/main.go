@@ -8,6 +8,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -77,7 +78,11 @@ func echo(ctx context.Context, c *websocket.Conn) error {
 // runCases asks the fuzzing server for the number of its cases, runs each, and has it write
 // its reports.
 func runCases(ctx context.Context, out io.Writer, server, agent string) error {
-	n, err := caseCount(ctx, server)
+	c, err := dialFirst(ctx, out, server+"/getCaseCount")
+	if err != nil {
+		return err
+	}
+	n, err := caseCount(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -94,8 +99,7 @@ func runCases(ctx context.Context, out io.Writer, server, agent string) error {
 		}
 	}
 	fmt.Fprintln(out)
-	c, _, err := websocket.Dial(ctx, server+"/updateReports?agent="+name, &options)
-	if err != nil {
+	if c, _, err = websocket.Dial(ctx, server+"/updateReports?agent="+name, &options); err != nil {
 		return err
 	}
 	for _, err := range c.Messages(ctx) {
@@ -106,12 +110,27 @@ func runCases(ctx context.Context, out io.Writer, server, agent string) error {
 	return nil
 }
 
-// caseCount asks the fuzzing server for the number of its cases.
-func caseCount(ctx context.Context, server string) (int, error) {
-	c, _, err := websocket.Dial(ctx, server+"/getCaseCount", &options)
-	if err != nil {
-		return 0, err
+// patience is how long the fuzzing server may take to start.
+const patience = time.Minute
+
+// dialFirst connects to a fuzzing server that may still be starting: its image may have to be fetched first.
+func dialFirst(ctx context.Context, out io.Writer, url string) (*websocket.Conn, error) {
+	for end := time.Now().Add(patience); ; {
+		c, _, err := websocket.Dial(ctx, url, &options)
+		var refusal *websocket.HandshakeError
+		if err == nil || errors.As(err, &refusal) || ctx.Err() != nil || time.Now().After(end) {
+			return c, err
+		}
+		fmt.Fprintf(out, "waiting for the fuzzing server: %v\n", err)
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+		}
 	}
+}
+
+// caseCount reads the number of the fuzzing server's cases.
+func caseCount(ctx context.Context, c *websocket.Conn) (int, error) {
 	defer c.CloseNow()
 	_, msg, err := c.Read(ctx)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -44,6 +45,33 @@ func TestClientGoesThroughTheCases(t *testing.T) {
 	want := "[/getCaseCount /runCase?case=1&agent=a+b /runCase?case=2&agent=a+b /runCase?case=3&agent=a+b /updateReports?agent=a+b]"
 	if got := fmt.Sprint(asked); got != want {
 		t.Errorf("the client asked for %s, want %s", got, want)
+	}
+}
+
+// TestClientWaitsForTheFuzzingServer whose port is open already, but behind which nobody answers yet.
+func TestClientWaitsForTheFuzzingServer(t *testing.T) {
+	var asked atomic.Int32
+	fuzzer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if asked.Add(1) == 1 {
+			panic(http.ErrAbortHandler) // closes the connection
+		}
+		c, err := websocket.Accept(w, r, nil)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		if r.URL.Path == "/getCaseCount" {
+			_ = c.Write(r.Context(), websocket.Text, []byte("0")) // an error is the client's too
+		}
+		_ = c.Close(websocket.StatusNormalClosure, "")
+	}))
+	defer fuzzer.Close()
+	var out strings.Builder
+	if err := runCases(t.Context(), &out, fuzzer.URL, "a"); err != nil || !strings.Contains(out.String(), "waiting for the fuzzing server") {
+		t.Errorf("got %v after %q", err, &out)
+	}
+	if err := runCases(t.Context(), io.Discard, "ftp://127.0.0.1/", "a"); err == nil { // at once
+		t.Error("got nil for what is no URL of a WebSocket server")
 	}
 }
 
