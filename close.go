@@ -96,7 +96,7 @@ func violation(code StatusCode, section, rule string) *ProtocolError {
 // CloseStatus returns the code of the Close frame that err tells of: one that was
 // received, 1005 where it had none. It returns -1 for any other error and nil. Of a
 // CloseError that a Server's Handle or Message has made it returns that one's code.
-// Conn.Close refuses -1, as it does 1005 and every other code that is not sent.
+// Conn.Close refuses -1, as it does every other code that is not sent, but takes 1005.
 func CloseStatus(err error) StatusCode {
 	var closed *CloseError
 	if errors.As(err, &closed) && closed != nil {

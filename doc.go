@@ -73,8 +73,9 @@
 // Conn.Context, or the request that Server.Handle is given, whose context lives as
 // long as the connection.
 //
-// Deadlines need no context: Options.WriteTimeout ends a connection whose peer
-// takes nothing for that long, and it never fires while octets move.
+// Deadlines need no context: Options.WriteTimeout (30 s) ends a connection whose
+// peer takes nothing for that long, and it never fires while octets move. To look at
+// the clock rarely, it may take up to three times as long to fire.
 //
 // # Keepalive
 //
@@ -82,8 +83,10 @@
 // Options.KeepAlive (30 s) is sent a Ping, and it fails with
 // os.ErrDeadlineExceeded if nothing comes for Options.PongTimeout (20 s) after
 // that. Nothing has to be written for it, no handler for Pongs is needed, and a
-// program that is busy between two reads is not taken for a dead peer. Negative
-// values turn it off. Ping measures the time of a round trip.
+// program that is busy between two reads is not taken for a dead peer. A write that
+// the network takes meanwhile starts PongTimeout anew, for the Pong may be behind it;
+// not so, on Linux, where TCP gets no acknowledgement of it. Negative values turn it
+// off. Ping measures the time of a round trip.
 //
 // # Closing
 //
@@ -153,16 +156,16 @@
 // # Sending to many
 //
 // Prepare frames a message once for all connections, and compresses it at most once
-// for each set of parameters. Send queues it and never waits, Server.Broadcast does
-// that for all connections. A queue is bounded: Send then returns ErrQueueFull, and
+// for each set of parameters (with context takeover, for each connection). Send queues
+// it and never waits, Server.Broadcast does that for all connections. A queue is bounded: Send then returns ErrQueueFull, and
 // the caller decides whether to drop the message or the connection; Broadcast drops
 // the connection, with 1013 (try again later) if its peer takes that in time. A peer
 // that reads nothing costs at most Options.SendLimit, or one message that was
 // broadcast and is longer, and stalls nobody.
 //
 // For a part of the connections, such as those of a room, call Send for each. To drop
-// one whose queue is full as Broadcast does, close it in a goroutine of its own: Close
-// may take CloseTimeout, and would hold up the others.
+// one whose queue is full, close it in a goroutine of its own: Close sends the queue
+// first, may take CloseTimeout for it, and would hold up the others. CloseNow drops it.
 //
 // # Server
 //
@@ -182,8 +185,8 @@
 //
 // # Shutdown
 //
-// http.Server.Shutdown neither closes WebSocket connections nor waits for them.
-// Server.Shutdown does: it closes all with 1001 (going away) at the same time and
+// http.Server.Shutdown does not close WebSocket connections, and waits only for those
+// over HTTP/2. Server.Shutdown closes all with 1001 (going away) at the same time and
 // waits for their handlers, as long as its context lasts. Call both:
 //
 //	_ = ws.Shutdown(ctx) // websocket.Server: 1001 to all, wait for their handlers
@@ -203,9 +206,10 @@
 //
 // Dial sends its request by Options.HTTPClient, so proxies (http, https, socks5),
 // cookies, redirects, client certificates and limits of headers are net/http's. A
-// ws URL goes through an http proxy by CONNECT. A server speaks TLS as net/http's
-// server does. Over HTTP/2 Accept answers an extended CONNECT; Go's server offers it
-// with GODEBUG=http2xconnect=1, and without it browsers use HTTP/1.1.
+// ws URL goes through an http proxy by CONNECT where the Client's Transport is an
+// *http.Transport; what wraps one has to see to that itself. A server speaks TLS as
+// net/http's server does. Over HTTP/2 Accept answers an extended CONNECT; Go's server
+// offers it with GODEBUG=http2xconnect=1, and without it browsers use HTTP/1.1.
 //
 // # Memory
 //
@@ -214,5 +218,6 @@
 // Conn and the goroutine that reads. net/http keeps about 12 KiB more for as long as
 // a handler that called Accept has not returned, which is why Server runs Handle in
 // a goroutine of its own; over TLS and other streams a read buffer is held too.
-// ReadAppend reads into the caller's memory, and neither it nor Write allocates.
+// ReadAppend reads into the caller's memory, and neither it nor Write allocates; only a
+// compressed message that comes in pieces takes a goroutine while it is inflated.
 package websocket

@@ -37,10 +37,10 @@ type Options struct {
 
 	ReadLimit    int64         // octets of one message after decompression; 1 MiB
 	MaxFragments int           // frames of one message; 131072
-	WriteTimeout time.Duration // longest that the peer may take nothing of what is sent; 30 s
+	WriteTimeout time.Duration // how long the peer may take nothing of what is sent, at least; three times that at most; 30 s
 	CloseTimeout time.Duration // all that Close may take; 5 s
 	KeepAlive    time.Duration // a Ping after this long without an octet from the peer; 30 s
-	PongTimeout  time.Duration // the connection fails when the peer stays silent this long after the Ping; 20 s
+	PongTimeout  time.Duration // the connection fails when the peer stays silent this long after the Ping, or after what it took since; 20 s
 	SendLimit    int64         // octets that may wait in the send queue; 1 MiB
 
 	// Compression is offered by a client and accepted by a server (RFC 7692); nil is off. For NewServerConn and

@@ -21,8 +21,10 @@ var (
 )
 
 // Prepared is a message that can be sent to any number of connections: it is
-// framed once, and compressed at most once for each set of parameters. It never
-// changes, so it may be used from any goroutine.
+// framed once, and compressed at most once for each set of parameters. Only where
+// ContextTakeover was agreed for the sending direction it is compressed for each
+// connection, whose window is its own; and a client frames it anew, with a mask. It
+// never changes, so it may be used from any goroutine.
 type Prepared struct {
 	typ     MessageType
 	plain   []byte // the whole frame of a server, not compressed
