@@ -54,6 +54,7 @@ type Conn struct {
 	closeRcvd bool     // nothing may be read any more; guarded by mu
 	cutOff    bool     // rwc was closed; guarded by mu
 
+	proclaimed   bool   // all who wait were told that it is over, or are being told; guarded by mu
 	life         *life  // made on first use; guarded by mu
 	readWatch    *watch // the context of the last read that had one; guarded by mu
 	writeWatch   *watch // the same of writes; guarded by mu
@@ -288,13 +289,12 @@ func (c *Conn) readPaused(ctx context.Context, err error) error {
 // an error of their own for that; so has a network that has given up, and then no
 // deadline has passed.
 func (c *Conn) isLate(err error) bool {
-	var timeout net.Error
 	switch {
 	case c.conn == nil:
 		return false
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return true
-	case c.w.raw.isRaw() || !errors.As(err, &timeout) || !timeout.Timeout():
+	case c.w.raw.isRaw() || !isTimeout(err):
 		return false
 	}
 	c.mu.Lock()

@@ -151,13 +151,14 @@ func (c *Conn) endedOrBroken() error {
 // end.
 func (c *Conn) awaitEnd() {
 	c.mu.Lock()
-	cl := c.closing
+	cl, proclaimed := c.closing, c.proclaimed
 	c.mu.Unlock()
-	if cl != nil {
+	switch {
+	case cl != nil:
 		_ = c.concluded(cl)
-		return
+	case !proclaimed: // the stream may still be about to be closed
+		<-c.Context().Done()
 	}
-	<-c.Context().Done() // the stream may still be about to be closed
 }
 
 // CloseNow ends the connection without a closing handshake: the peer sees an
@@ -427,20 +428,17 @@ func (c *Conn) drain(untilPause bool) {
 // readFailed ends the connection for an error of the reader, and returns what the
 // call gets that has met it. The reading turn is taken.
 func (c *Conn) readFailed(err error) error {
-	var closed *CloseError
-	var broken *ProtocolError
+	switch e := err.(type) {
+	case *CloseError:
+		return c.fail(err, e.Code, "")
+	case *ProtocolError:
+		return c.fail(err, e.Code, e.Rule)
+	}
 	switch {
-	case errors.As(err, &closed):
-		return c.fail(err, closed.Code, "")
-	case errors.As(err, &broken):
-		return c.fail(err, broken.Code, broken.Rule)
 	case errors.Is(err, ErrTooBig):
 		return c.fail(err, StatusMessageTooBig, "")
-	case errors.Is(err, errSilent):
-	case err == io.ErrUnexpectedEOF:
-		err = fmt.Errorf("websocket: stream ended without a Close frame: %w", err)
-	default:
-		err = streamEnded(err)
+	case !errors.Is(err, errSilent):
+		err = &streamEnded{err}
 	}
 	if c.unheard {
 		c.cut(err)
@@ -449,10 +447,19 @@ func (c *Conn) readFailed(err error) error {
 	return c.end(err)
 }
 
-// streamEnded is what an error of the stream means to those who read.
-func streamEnded(err error) error {
-	return fmt.Errorf("websocket: stream ended without a Close frame: %w: %w", io.ErrUnexpectedEOF, err)
+// streamEnded is what an error of the stream means to those who read. Many connections
+// end by one, and few of these errors are printed.
+type streamEnded struct{ err error }
+
+func (e *streamEnded) Error() string {
+	const text = "websocket: stream ended without a Close frame: "
+	if e.err == io.ErrUnexpectedEOF {
+		return text + e.err.Error()
+	}
+	return text + io.ErrUnexpectedEOF.Error() + ": " + e.err.Error()
 }
+
+func (e *streamEnded) Unwrap() []error { return []error{io.ErrUnexpectedEOF, e.err} }
 
 // below reads from a stream that may be anything, the NetConn of a connection too.
 type below struct{ stream io.Reader }
@@ -579,6 +586,7 @@ func (c *Conn) closeStream() {
 // registered with others' contexts.
 func (c *Conn) proclaim() {
 	c.mu.Lock()
+	c.proclaimed = true
 	cause, l, timer, onOver := c.cause, c.life, c.ping.timer, c.onOver
 	var stops [2]func() bool
 	for i, w := range [...]**watch{&c.readWatch, &c.writeWatch} {

@@ -361,7 +361,7 @@ func (c *Conn) tick() {
 		var err error
 		if next, err = c.probe(now); err != nil {
 			if err != errSilent {
-				err = streamEnded(err)
+				err = &streamEnded{err}
 			}
 			c.cut(err) // the read that waits gets it
 			return

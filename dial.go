@@ -409,10 +409,10 @@ func readAhead(body io.Reader) ([]byte, error) {
 		ahead = slices.Grow(ahead, 1<<10)
 		n, err := body.Read(ahead[len(ahead):cap(ahead)])
 		ahead = ahead[:len(ahead)+n]
-		var timeout net.Error // networks in user space have errors of their own for a deadline
 		switch {
-		// An end of stream is left to the Conn, which meets it again behind these octets.
-		case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout(), err == io.EOF:
+		// Networks in user space have errors of their own for a deadline. An end of the stream is left to the
+		// Conn, which meets it again behind these octets.
+		case errors.Is(err, os.ErrDeadlineExceeded), isTimeout(err), err == io.EOF:
 			return bytes.Clone(ahead), nil
 		case err != nil:
 			return nil, err

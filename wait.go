@@ -6,6 +6,7 @@ package websocket
 import (
 	"errors"
 	"io"
+	"net"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -67,6 +68,12 @@ func (b *buffer) slice(pos, n int) []byte {
 
 // errWouldBlock says that nothing can be read now. The stream is as it was.
 var errWouldBlock = errors.New("websocket: would block")
+
+// isTimeout says whether err is a timeout, whoever's it is and by whatever name.
+func isTimeout(err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout()
+}
 
 // maxEmptyReads is how often a stream may give nothing and no error in a row.
 const maxEmptyReads = 100

@@ -318,8 +318,7 @@ func (w *writer) named(err error) error {
 	if err == nil {
 		return nil // and nothing is allocated
 	}
-	var timeout net.Error
-	if !errors.As(err, &timeout) || !timeout.Timeout() || errors.Is(err, os.ErrDeadlineExceeded) || w.deadline == 0 || w.deadline > monotonic() {
+	if !isTimeout(err) || errors.Is(err, os.ErrDeadlineExceeded) || w.deadline == 0 || w.deadline > monotonic() {
 		return err
 	}
 	return fmt.Errorf("%w: %w", os.ErrDeadlineExceeded, err)
