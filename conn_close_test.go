@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 )
@@ -588,4 +589,18 @@ func TestStreamWithNothingButCloseEndsInOrder(t *testing.T) {
 	p.want("the Close frame", anyClose(1002))
 	p.wantEOF("the stream's end, and no reset")
 	<-got
+}
+
+// The end of a stream is io.ErrUnexpectedEOF to those who read, together with what the system says of it.
+func TestErrorOfAStreamThatEnded(t *testing.T) {
+	const text = "websocket: stream ended without a Close frame: unexpected EOF"
+	for err, want := range map[error]string{io.ErrUnexpectedEOF: text, io.ErrClosedPipe: text + ": io: read/write on closed pipe"} {
+		bothSidesWith(t, quiet(), func(t *testing.T, c *Conn, p *peer) {
+			c.r.src.stream = iotest.ErrReader(err)
+			_, _, got := c.Read(t.Context())
+			if got == nil || got.Error() != want || !errors.Is(got, err) || !errors.Is(got, io.ErrUnexpectedEOF) {
+				t.Errorf("got %v, want %s", got, want)
+			}
+		})
+	}
 }
