@@ -158,6 +158,20 @@ func (s *stream) Close() error {
 	return err
 }
 
+// awaitWrite returns when no Write goes on any more, and lets none begin.
+func (s *stream) awaitWrite() {
+	s.mu.Lock()
+	s.closed = true
+	if s.writing && s.written == nil {
+		s.written = make(chan struct{})
+	}
+	written := s.written
+	s.mu.Unlock()
+	if written != nil {
+		<-written
+	}
+}
+
 func (s *stream) cutWrite() {
 	defer func() { _ = recover() }() // as in Write
 	_ = s.controller.SetWriteDeadline(longAgo)

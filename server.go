@@ -106,6 +106,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if c := s.accept(w, r); c != nil && r.ProtoMajor > 1 {
 		<-c.Context().Done()
 		c.awaitEnd()
+		c.awaitWrite()
+	}
+}
+
+// awaitWrite waits until nothing is written to a stream of HTTP/2, which is over: where
+// TCP takes nothing, that may be long after, and net/http would wait as long.
+func (c *Conn) awaitWrite() {
+	if s, ok := c.rwc.(*stream); ok {
+		s.awaitWrite()
 	}
 }
 
@@ -135,6 +144,7 @@ func (s *Server) accept(w http.ResponseWriter, r *http.Request) *Conn {
 	}
 	c.claim() // nobody else has it
 	if s.serve(c, r) != nil {
+		c.awaitWrite()
 		return nil // it was closed
 	}
 	return c
