@@ -65,6 +65,7 @@ type Conn struct {
 	waitsFrom    time.Duration  // when the read began, where r can't look without waiting; guarded by reading
 	openReader   *MessageReader // that has the open message; guarded by reading
 	unheard      bool           // no call is told what reading comes to: the next one is; guarded by reading
+	strange      uint8          // reads in a row that have ended at a deadline that is none of ours; guarded by reading
 
 	ping pingState // guarded by mu
 
@@ -279,10 +280,25 @@ func (c *Conn) readPaused(ctx context.Context, err error) error {
 	case stopped:
 		return contextError("read", ctx)
 	}
+	if waited && c.isStuck() {
+		return c.readFailed(err)
+	}
 	if err := c.keepAlive(!waited); err != nil {
 		return c.readFailed(err)
 	}
 	return nil
+}
+
+// isStuck says whether reads end again and again at a deadline that is none of ours, or
+// was taken off: not all streams get over one that has passed, as TLS does not before the
+// end of its handshake. The reading turn is taken.
+func (c *Conn) isStuck() bool {
+	if c.w.raw.isRaw() || c.readDeadline > 0 && c.readDeadline <= monotonic() {
+		c.strange = 0
+		return false
+	}
+	c.strange++
+	return c.strange > maxEmptyReads
 }
 
 // isLate says whether err of a read is that of a deadline of ours. Some net.Conns have

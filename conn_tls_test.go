@@ -271,3 +271,24 @@ func TestNoWriteDeadlineIsLeftBehindASlowWrite(t *testing.T) {
 		}
 	})
 }
+
+// A TLS handshake that the context of a read has cut short can't go on: every read has the error of its deadline again.
+// That ends the connection, and no read tries for ever.
+func TestReadDoesNotSpinWhereADeadlineStays(t *testing.T) {
+	for _, keepAlive := range []time.Duration{-1, time.Minute} {
+		near, far := tcpPair(t)
+		defer far.Close()
+		c := NewServerConn(tls.Server(near, &tls.Config{MinVersion: tls.VersionTLS12}), &Options{KeepAlive: keepAlive})
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer cancel()
+		if _, _, err := c.Read(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatal(err)
+		}
+		limited, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		if _, _, err := c.Read(limited); !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("keepalive %v: got %v, want the end of the stream", keepAlive, err)
+		}
+		_ = c.CloseNow()
+	}
+}

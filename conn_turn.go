@@ -190,6 +190,7 @@ func (c *Conn) mayRead() error {
 // is to be delivered any more.
 func (c *Conn) unlockRead() (closed bool) {
 	c.r.rest()
+	c.strange = 0
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.readWatch != nil {

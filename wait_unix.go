@@ -137,9 +137,13 @@ func (r *rawReader) shorten() {
 	}
 }
 
+// maxRead is the most of one read: some systems refuse 2 GiB.
+const maxRead = 1 << 30
+
 // readFD is one read without blocking: errWouldBlock where nothing is there,
 // io.EOF at the end of the stream.
 func readFD(fd int, p []byte) (int, error) {
+	p = p[:min(len(p), maxRead)]
 	for {
 		n, err := syscall.Read(fd, p)
 		switch {
