@@ -604,3 +604,38 @@ func TestErrorOfAStreamThatEnded(t *testing.T) {
 		})
 	}
 }
+
+// A Close that waits for its peer is not waited for: CloseNow ends it.
+func TestCloseNowEndsACloseOfOurOwn(t *testing.T) {
+	bothSidesWith(t, &Options{KeepAlive: -1, CloseTimeout: time.Hour}, func(t *testing.T, c *Conn, p *peer) {
+		closed := make(chan error, 1)
+		go func() { closed <- c.Close(StatusNormalClosure, "") }()
+		p.want("our Close frame", closeFrame(StatusNormalClosure, ""))
+		if err := c.CloseNow(); err != nil {
+			t.Error(err)
+		}
+		select {
+		case err := <-closed:
+			if !errors.Is(err, net.ErrClosed) {
+				t.Errorf("Close got %v, want net.ErrClosed", err)
+			}
+		case <-time.After(testTimeout):
+			t.Error("Close still waits for the peer")
+			p.hangsUp()
+		}
+	})
+}
+
+// CloseRead starts one goroutine, however often it is called.
+func TestCloseReadTwiceStartsOneGoroutine(t *testing.T) {
+	bothSides(t, func(t *testing.T, c *Conn, p *peer) {
+		for range 3 {
+			c.CloseRead()
+		}
+		synctest.Wait()
+		if n := strings.Count(goroutinesOfPackage(), ").refuseMessages("); n != 1 {
+			t.Errorf("%d goroutines refuse messages, want 1", n)
+		}
+		_ = c.CloseNow()
+	})
+}

@@ -240,3 +240,25 @@ func TestReaderAfterCloseOnAStream(t *testing.T) {
 		}
 	})
 }
+
+// An empty Write sends nothing and says so: a count below zero would be out of range for
+// whoever adds it up.
+func TestEmptyWriteOfAMessageWriterCountsNothing(t *testing.T) {
+	bothSides(t, func(t *testing.T, c *Conn, p *peer) {
+		w, err := c.Writer(t.Context(), Text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, err := w.Write(nil); n != 0 || err != nil {
+			t.Errorf("got %d, %v, want 0 and no error", n, err)
+		}
+		p.wantIdle("nothing was sent")
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		p.want("the message", text(""))
+		if n, err := w.Write(nil); n != 0 || err != errWriterClosed {
+			t.Errorf("after Close: got %d, %v, want 0 and %v", n, err, errWriterClosed)
+		}
+	})
+}

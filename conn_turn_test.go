@@ -302,3 +302,20 @@ func TestContextOfAWriteHoldsAfterClose(t *testing.T) {
 	bothSidesWith(t, o, check)
 	bothSidesStream(t, o, check)
 }
+
+// An error says why its context has ended, where that was said.
+func TestErrorOfAContextHasItsCause(t *testing.T) {
+	bothSides(t, func(t *testing.T, c *Conn, p *peer) {
+		for cause, want := range map[error]string{
+			errFull: "websocket: read: context canceled: full",
+			nil:     "websocket: read: context canceled",
+		} {
+			ctx, cancel := context.WithCancelCause(t.Context())
+			cancel(cause)
+			_, _, err := c.Read(ctx)
+			if !errors.Is(err, context.Canceled) || cause != nil && !errors.Is(err, cause) || err.Error() != want {
+				t.Errorf("cause %v: got %v, want %s", cause, err, want)
+			}
+		}
+	})
+}

@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 )
 
 var discardLog = log.New(io.Discard, "", 0)
@@ -255,6 +256,13 @@ func TestProxyHooks(t *testing.T) {
 	if r := <-asked; r.Header.Get("X-Target") != s.Listener.Addr().String() {
 		t.Errorf("the proxy got header %v", r.Header)
 	}
+	transport.GetProxyConnectHeader = func(context.Context, *url.URL, string) (http.Header, error) { return nil, refused }
+	if c, _, err := Dial(dialContext(t), wsURL(s), &Options{HTTPClient: &http.Client{Transport: transport}}); c != nil || !errors.Is(err, refused) {
+		t.Errorf("got %v, want %v", err, refused)
+	}
+	if len(asked) > 0 {
+		t.Error("the proxy was asked without the header that it needs")
+	}
 	transport.Proxy = func(*http.Request) (*url.URL, error) { return nil, refused }
 	if c, _, err := Dial(dialContext(t), wsURL(s), &Options{HTTPClient: &http.Client{Transport: transport}}); c != nil || !errors.Is(err, refused) {
 		t.Errorf("got %v, want %v", err, refused)
@@ -346,4 +354,45 @@ func TestDeprecatedDialTLSOfTransportIsUsedForProxy(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.CloseNow()
+}
+
+// A proxy whose URL names no port is asked on the one that is its scheme's.
+func TestProxyWithoutAPort(t *testing.T) {
+	for proxy, want := range map[string]string{
+		"http://proxy.invalid":  "proxy.invalid:80",
+		"https://proxy.invalid": "proxy.invalid:443",
+		"https://[::1]":         "[::1]:443",
+	} {
+		u, err := url.Parse(proxy)
+		if err != nil {
+			t.Fatal(err)
+		}
+		asked, nobody := make(chan string, 1), errors.New("nobody is there")
+		transport := &http.Transport{Proxy: http.ProxyURL(u), DialContext: func(_ context.Context, _, addr string) (net.Conn, error) {
+			asked <- addr
+			return nil, nobody
+		}}
+		if c, _, err := Dial(dialContext(t), "ws://example.com", &Options{HTTPClient: &http.Client{Transport: transport}}); c != nil || !errors.Is(err, nobody) {
+			t.Fatalf("%s: got %v, want %v", proxy, err, nobody)
+		}
+		if got := <-asked; got != want {
+			t.Errorf("%s: asked %s, want %s", proxy, got, want)
+		}
+	}
+}
+
+// A proxy that says nothing is given up after the Transport's TLSHandshakeTimeout.
+func TestHandshakeWithAProxyIsBounded(t *testing.T) {
+	near, far := net.Pipe()
+	defer far.Close()
+	go func() { _, _ = io.Copy(io.Discard, far) }()
+	transport := &http.Transport{
+		Proxy:               http.ProxyURL(&url.URL{Scheme: "https", Host: "proxy.invalid"}),
+		DialContext:         func(context.Context, string, string) (net.Conn, error) { return near, nil },
+		TLSHandshakeTimeout: time.Millisecond,
+	}
+	ctx := dialContext(t)
+	if c, _, err := Dial(ctx, "ws://example.com", &Options{HTTPClient: &http.Client{Transport: transport}}); c != nil || err == nil || ctx.Err() != nil {
+		t.Errorf("got %v, and the dial's own context %v", err, ctx.Err())
+	}
 }

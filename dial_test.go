@@ -1146,3 +1146,37 @@ func TestRedirectToWhatIsNoHost(t *testing.T) {
 		}
 	}
 }
+
+// What Dial asks for and the server agrees to is agreed: compression is one header in the
+// answer, and that one is not too many.
+func TestDialAgreesOnCompression(t *testing.T) {
+	o := &Options{Compression: &Compression{ContextTakeover: true}}
+	s := httptest.NewServer(echoOnce(o))
+	defer s.Close()
+	c, resp, err := Dial(dialContext(t), wsURL(s), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.CloseNow()
+	if c.r.deflate == nil || !c.r.deflate.sendTakeover || len(resp.Header["Sec-Websocket-Extensions"]) != 1 {
+		t.Errorf("got %+v from %q, want compression with context takeover", c.r.deflate, resp.Header)
+	}
+	want := strings.Repeat("the same words ", 100)
+	if err := c.Write(t.Context(), Text, []byte(want)); err != nil {
+		t.Fatal(err)
+	}
+	if _, got, err := c.Read(t.Context()); err != nil || string(got) != want {
+		t.Errorf("got %q, %v, want what was sent", got, err)
+	}
+}
+
+// An http.Client without a Transport has http.DefaultTransport, whose proxies are tunnelled
+// through like all others.
+func TestDefaultTransportIsTunnelledThrough(t *testing.T) {
+	for name, o := range map[string]*Options{"no client": {}, "a client without a Transport": {HTTPClient: &http.Client{}}} {
+		client, _ := (&dialing{options: o}).client()
+		if got, ok := client.Transport.(tunnelling); !ok || got.transport != http.DefaultTransport {
+			t.Errorf("%s: got Transport %T, want %T around http.DefaultTransport", name, client.Transport, got)
+		}
+	}
+}

@@ -429,6 +429,43 @@ func TestHTTP2HandlerOutlastsWrites(t *testing.T) {
 	})
 }
 
+// stuckH2 is a slowH2 whose Write ends long after its deadline, as where TCP takes nothing: then HTTP/2 can't even reset
+// the stream.
+type stuckH2 struct{ *slowH2 }
+
+func (w stuckH2) Write([]byte) (int, error) {
+	w.inside <- struct{}{}
+	close(w.stuck)
+	<-w.woken
+	time.Sleep(time.Minute)
+	<-w.inside
+	return 0, errFull
+}
+
+// The same where nothing ends the Write but TCP.
+func TestHTTP2HandlerOutlastsWritesThatTCPHolds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := stuckH2{newSlowH2()}
+		s := &Server{Options: *quiet(), Handle: func(c *Conn, r *http.Request) error {
+			return c.Write(context.Background(), Text, []byte("x"))
+		}}
+		go func() {
+			<-w.stuck
+			for c := range s.Conns() {
+				_ = c.CloseNow()
+			}
+		}()
+		r := connectRequest()
+		body, keep := io.Pipe()
+		defer keep.Close()
+		r.Body = body
+		s.ServeHTTP(w, r)
+		if len(w.inside) > 0 {
+			t.Error("ServeHTTP has returned while a Write goes on")
+		}
+	})
+}
+
 // The same where the connection is cut before anybody waits for its end, whatever Open returns.
 func TestHTTP2HandlerOutlastsWritesOfOpen(t *testing.T) {
 	for _, result := range []error{nil, errors.New("refused")} {
@@ -462,5 +499,17 @@ func TestRequestContextIsNothingOverHTTP2(t *testing.T) {
 	cancel()
 	if err := c.Write(context.Background(), Text, []byte("x")); err != nil {
 		t.Errorf("Write: %v", err)
+	}
+}
+
+// broken is the ResponseWriter of a stream that the client has reset.
+type broken struct{ *httptest.ResponseRecorder }
+
+func (broken) FlushError() error { return errFull }
+
+// An answer that does not leave opens no connection.
+func TestAnswerOverHTTP2ThatDoesNotLeaveIsAnError(t *testing.T) {
+	if c, err := Accept(broken{httptest.NewRecorder()}, connectRequest(), nil); c != nil || !errors.Is(err, errFull) {
+		t.Errorf("got %v, %v, want no connection and %v", c, err, errFull)
 	}
 }

@@ -561,3 +561,29 @@ func TestEndOfAConnectionBelowIsAnEndOfTheStream(t *testing.T) {
 		})
 	}
 }
+
+// Close says 1000 to the peer, and leaves no timer behind that would hold on to the
+// connection until its deadline comes.
+func TestNetConnCloseIsInOrderAndLeavesNoTimer(t *testing.T) {
+	bothSides(t, func(t *testing.T, c *Conn, p *peer) {
+		n := NetConn(c, Binary).(*netConn)
+		if err := n.SetDeadline(time.Now().Add(time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		closed := make(chan error, 1)
+		go func() { closed <- n.Close() }()
+		p.want("the code", closeFrame(StatusNormalClosure, ""))
+		p.sends(closeFrame(StatusNormalClosure, ""))
+		p.hangsUp()
+		if err := <-closed; err != nil {
+			t.Errorf("Close got %v", err)
+		}
+		for direction, d := range map[string]*deadline{"read": &n.readDeadline, "write": &n.writeDeadline} {
+			d.mu.Lock()
+			if d.timer != nil {
+				t.Errorf("a timer is left for the %s deadline", direction)
+			}
+			d.mu.Unlock()
+		}
+	})
+}

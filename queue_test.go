@@ -958,3 +958,31 @@ func TestPreparedIsNotCopiedForAStream(t *testing.T) {
 		t.Errorf("a copy was written, from octet %d on", w.at)
 	}
 }
+
+// "The application MUST NOT send any more data frames after sending a Close frame." (5.5.1)
+// What is broadcast while the peer's answer is waited for goes to the others.
+func TestNothingIsBroadcastBehindOurClose(t *testing.T) {
+	c, p := overTCP(t, quiet(), false)
+	closed := make(chan error, 1)
+	go func() { closed <- c.Close(StatusNormalClosure, "") }()
+	p.want("our Close frame", closeFrame(StatusNormalClosure, ""))
+	within(t, "the turn to write is free", func() bool { c.mu.Lock(); defer c.mu.Unlock(); return !c.framing.held })
+	if err := c.sendAtOnce(prepared(t, Text, "too late")); err != nil {
+		t.Errorf("got %v, want no error, which is for those who read or write", err)
+	}
+	bye(p, closeFrame(StatusNormalClosure, ""))
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+}
+
+// Threshold is the length from which on messages are compressed: that one is.
+func TestPreparedOfThresholdLengthIsCompressed(t *testing.T) {
+	p := prepared(t, Binary, strings.Repeat("x", 100))
+	for threshold, want := range map[int]bool{99: true, 100: true, 101: false} {
+		h, _, err := ParseHeader(p.frame(&deflateParams{sendBits: 15, receiveBits: 15, level: 1, threshold: threshold}))
+		if err != nil || h.Rsv1 != want {
+			t.Errorf("100 octets with threshold %d: got %+v, %v, want compressed %t", threshold, h, err, want)
+		}
+	}
+}

@@ -198,3 +198,21 @@ func TestWriterThatTakesNothingIsNotAskedForEver(t *testing.T) {
 		_ = c.CloseNow()
 	}
 }
+
+// frozen is a connection whose write deadline can't be set.
+type frozen struct{ net.Conn }
+
+func (frozen) SetWriteDeadline(time.Time) error { return errFull }
+
+// Without its deadline nothing is written, for the peer might take nothing for ever; and
+// what was not written is never said to be.
+func TestWriteWhoseDeadlineCannotBeSetFails(t *testing.T) {
+	near, far := net.Pipe()
+	defer near.Close()
+	defer far.Close()
+	c := NewServerConn(frozen{near}, quiet())
+	defer c.CloseNow()
+	if err := c.Write(t.Context(), Text, []byte("lost")); !errors.Is(err, errFull) {
+		t.Errorf("got %v, want %v", err, errFull)
+	}
+}
