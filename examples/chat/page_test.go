@@ -162,3 +162,82 @@ func TestPageComesBack(t *testing.T) {
 	waitLast(p, ".text", "back again")
 	waitText(p, "#people", "Anna (you)")
 }
+
+// Whoever clicks twice before the answer has come is in, and not asked again.
+func TestPageJoinsOnce(t *testing.T) {
+	t.Parallel()
+	b := devtools.Start(t)
+	s := command.Serve(t, "chat", "-addr", "127.0.0.1:0")
+	p := b.Open(s.URL)
+	p.Wait(`!document.querySelector("#enter").disabled`)
+	p.Type("#name", "Anna")
+	p.Eval(`for (const _ of "twice") document.querySelector("#enter").click()`, nil)
+	p.Wait(`!document.querySelector("#send").disabled`)
+	say(p, "in") // what comes before the answer to this has come
+	waitLast(p, ".text", "in")
+	p.Wait(`!document.querySelector("#door").open && sessionStorage.getItem("name") === "Anna"`)
+}
+
+// The same may have been said before: that is not what was lost.
+func TestPageKeepsWhatItSaysAgain(t *testing.T) {
+	t.Parallel()
+	b := devtools.Start(t)
+	s := command.Serve(t, "chat", "-addr", "127.0.0.1:0")
+	p := come(b, s.URL, "Anna")
+	say(p, "ok")
+	waitLast(p, ".text", "ok")
+	for _, row := range []struct{ lose, want string }{{"true", "ok"}, {"false", ""}} {
+		// The connection ends behind the next text, or just before it.
+		p.Eval(`{
+			const send = WebSocket.prototype.send;
+			WebSocket.prototype.send = function (data) {
+				if (!data.includes('"chat"')) return send.call(this, data);
+				WebSocket.prototype.send = send;
+				if (!`+row.lose+`) send.call(this, data);
+				this.onmessage = null;
+				this.close();
+			};
+			document.querySelector("#text").value = "ok";
+			document.querySelector("#write").requestSubmit();
+		}`, nil)
+		p.Wait(`document.querySelector("#send").disabled`)
+		p.Wait(`!document.querySelector("#send").disabled`)
+		var text string
+		p.Eval(`document.querySelector("#text").value`, &text)
+		if text != row.want {
+			t.Errorf("lost: %s: the field holds %q, want %q", row.lose, text, row.want)
+		}
+		p.Type("#text", "")
+	}
+}
+
+// That the connection is gone is read out, but not each second of the pause.
+func TestPageDoesNotReadOutTheCountdown(t *testing.T) {
+	t.Parallel()
+	b := devtools.Start(t)
+	s := command.Serve(t, "chat", "-addr", "127.0.0.1:0")
+	p := come(b, s.URL, "Anna")
+	p.Eval(`{
+		window.read = [];
+		const state = document.querySelector("#state");
+		new MutationObserver(() => { if (state.ariaLive !== "off") read.push(state.value); }).observe(state, {childList: true});
+	}`, nil)
+	s.Signal(syscall.SIGKILL)
+	p.Wait(`read.filter(text => text === "connecting").length === 3`)
+	var read []string
+	p.Eval(`read`, &read)
+	for i, text := range read[1:] {
+		if text != "connecting" && read[i] != "connecting" {
+			t.Errorf("reads out %q after %q", text, read[i])
+		}
+	}
+}
+
+func TestPageFitsASmallPhone(t *testing.T) {
+	t.Parallel()
+	b := devtools.Start(t)
+	s := command.Serve(t, "chat", "-addr", "127.0.0.1:0")
+	p := come(b, s.URL, "Anna")
+	p.Phone()
+	p.Wait(`(e => e.querySelector("#applaud").getBoundingClientRect().right <= e.querySelector("#send").getBoundingClientRect().right + .5)(document)`)
+}

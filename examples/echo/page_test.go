@@ -130,3 +130,18 @@ func TestPageSeesTheServersCloseCode(t *testing.T) {
 	waitNote(p, "Closed with 1001")
 	s.End()
 }
+
+// Whoever closes and connects by keyboard stays at the button.
+func TestPageKeepsTheFocus(t *testing.T) {
+	t.Parallel()
+	b := devtools.Start(t)
+	_, p := open(t, b)
+	p.Eval(`document.querySelector("#toggle").focus()`, nil)
+	for _, state := range []string{"closed", "open"} {
+		p.Press("Enter")
+		waitState(p, state)
+		// A focus that is lost is lost with the next frame.
+		p.Eval(`new Promise(done => requestAnimationFrame(() => setTimeout(done)))`, nil)
+		p.Wait(`document.activeElement.id === "toggle"`)
+	}
+}

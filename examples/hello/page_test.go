@@ -98,3 +98,18 @@ func TestPageFitsAPhoneBeforeAnythingHappens(t *testing.T) {
 	p.Screenshot("hello-empty")
 	p.Wait(`(box => box.scrollWidth <= box.clientWidth)(document.querySelector(".scroll"))`)
 }
+
+// Whoever greets by keyboard can do so again; a long number stays one on a phone.
+func TestPageKeepsTheFocus(t *testing.T) {
+	t.Parallel()
+	b := devtools.Start(t)
+	s := command.Serve(t, "hello", "-addr", "127.0.0.1:0", "-pause", "300ms")
+	p := b.Open(s.URL)
+	p.Eval(`document.querySelector("#go").focus()`, nil)
+	p.Press("Enter")
+	p.Wait(`document.querySelector("#log .close") && document.activeElement.id === "go"`)
+	p.Phone()
+	p.Click("#random")
+	p.Wait(`document.querySelector("#log .send")`)
+	p.Wait(`[...document.querySelectorAll("#log .send")].at(-1).closest("tr").querySelector("dl div:last-child dd").getClientRects()[0].height < 40`)
+}

@@ -59,3 +59,14 @@ const drawn = `(() => {
 	for (let i = 0; i < data.length; i += 4) n += data[i] === r && data[i + 1] === g && data[i + 2] === b && data[i + 3] === 255;
 	return n > 30;
 })()`
+
+func TestPageFitsASmallPhone(t *testing.T) {
+	t.Parallel()
+	b := devtools.Start(t)
+	s := command.Serve(t, "push", "-addr", "127.0.0.1:0")
+	p := b.Open(s.URL)
+	p.Phone()
+	p.Wait(`document.querySelector("#n").textContent !== "–"`)
+	p.Eval(`document.querySelector("#time").textContent = "10:53:49 PM"`, nil)
+	p.Wait(`[...document.querySelectorAll("dd")].every(e => e.scrollWidth <= e.clientWidth)`)
+}

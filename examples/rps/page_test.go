@@ -115,3 +115,54 @@ func TestPageShowsAMoveThatMissedTheRound(t *testing.T) {
 	waitText(p, "#result", "Wer hält dagegen?")
 	waitText(p, "#mine", "✋")
 }
+
+// Whoever plays by keyboard is, after the round, where the last move was.
+func TestPageKeepsTheFocus(t *testing.T) {
+	t.Parallel()
+	b := devtools.Start(t)
+	s := command.Serve(t, "rps", "-addr", "127.0.0.1:0")
+	p := b.Open(s.URL)
+	waitText(p, "#me", "Du bist Spieler 1")
+	q := b.Open(s.URL)
+	waitText(q, "#me", "Du bist Spieler 2")
+	p.Eval(`document.querySelector("#stein").focus()`, nil)
+	p.Press("Enter")
+	waitText(p, "#result", "Wer hält dagegen?")
+	p.Wait(`document.activeElement === document.body`)
+	q.Eval(`document.querySelector("#schere").click()`, nil)
+	waitText(p, "#result", "Gewonnen! Stein gegen Schere")
+	p.Wait(`document.activeElement.id === "stein"`)
+}
+
+// A move that was refused is not shown as made; who waits alone is told what to do.
+func TestPageTakesBackWhatWasRefused(t *testing.T) {
+	t.Parallel()
+	b := devtools.Start(t)
+	ws := &websocket.Server{
+		Open: func(c *websocket.Conn, _ *http.Request) error {
+			return c.Write(c.Context(), websocket.Text, []byte(`{"type":"welcome","id":1,"players":[{"id":1,"score":0,"open":false}]}`))
+		},
+		Message: func(c *websocket.Conn, _ websocket.Message) error {
+			return c.Write(c.Context(), websocket.Text, []byte(`{"type":"error","code":"too_fast","message":"Nicht so schnell"}`))
+		},
+	}
+	url := servetest.Start(t, serve.Handler(ws, page, "page"), ws)
+	p := b.Open("http" + strings.TrimSuffix(strings.TrimPrefix(url, "ws"), "ws"))
+	waitText(p, "#me", "Du bist Spieler 1")
+	p.Click("#papier")
+	waitText(p, "#error", "Nicht so schnell")
+	waitText(p, "#result", "Dein Zug!")
+	waitText(p, "#mine", "❔")
+}
+
+func TestPageTellsWhoIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	b := devtools.Start(t)
+	s := command.Serve(t, "rps", "-addr", "127.0.0.1:0")
+	p, q := b.Open(s.URL), b.Open(s.URL)
+	waitText(q, "#me", "Du bist Spieler 2")
+	p.Click("#papier")
+	waitText(p, "#result", "Wer hält dagegen?")
+	q.Close()
+	waitText(p, "#result", "Wer hält dagegen? Öffne die Seite noch einmal.")
+}

@@ -192,10 +192,10 @@ func (p *Page) Desktop() {
 	p.resize(1280, 800, params{"deviceScaleFactor": 1, "mobile": false})
 }
 
-// Phone gives the page the width of a phone, 390 by 844 pixels, and a touch screen.
+// Phone gives the page the width of a small phone, 360 by 740 pixels, and a touch screen.
 func (p *Page) Phone() {
 	p.b.t.Helper()
-	p.resize(390, 844, params{"deviceScaleFactor": 2, "mobile": true})
+	p.resize(360, 740, params{"deviceScaleFactor": 2, "mobile": true})
 }
 
 func (p *Page) resize(width, height int, metrics params) {

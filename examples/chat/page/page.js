@@ -9,11 +9,13 @@ const number = new Intl.NumberFormat("en");
 
 let me = 0;             // our ID on this connection
 let joined = false;
+let called = "";        // what others call us, since we last joined
 let name = sessionStorage.getItem("name") ?? ""; // what we call ourselves; "": not known yet
 let people = new Map(); // ID → name
 let typing = new Map(); // ID → timer
 let lastID = 0;         // who spoke last, 0 after news
 let unsaid = [];        // what we have sent and not seen yet, the oldest first
+let seen;               // the last that we have sent and seen; undefined: nothing
 let lastTyping = -Infinity;
 
 const plural = (n, one, many) => `${number.format(n)} ${n === 1 ? one : many}`;
@@ -95,6 +97,7 @@ function allow() {
 
 // knock joins if there is a name, else asks for one.
 function knock() {
+	$("enter").disabled = name !== ""; // one answer for one question, however often somebody clicks
 	if (name) socket.send({type: "join", name});
 	else if (!$("door").open) $("door").showModal();
 }
@@ -106,12 +109,19 @@ function complain(place, text) {
 
 const receive = {
 	welcome(m) {
-		me = m.id;
-		joined = false;
-		// What was sent when the connection broke, and is not there, is not lost.
-		const lost = unsaid.filter(text => !m.history.some(h => h.text === text.trim()));
+		// What was sent when the connection broke, and is not there, is not lost. The same may be there from before.
+		const ours = m.history.filter(h => h.id === me && h.name === called);
+		const arrived = ours.slice(ours.findLastIndex(h => h.text === seen?.text && h.time === seen.time) + 1).map(h => h.text);
+		const lost = unsaid.filter(text => {
+			const i = arrived.indexOf(text.trim());
+			if (i >= 0) arrived.splice(0, i + 1);
+			return i < 0;
+		});
 		$("text").value = [...lost, $("text").value].filter(Boolean).join("\n");
 		unsaid = [];
+		seen = undefined;
+		me = m.id;
+		joined = false;
 		people = new Map(m.people.map(p => [p.id, p.name]));
 		$("log").replaceChildren();
 		lastID = 0;
@@ -121,7 +131,6 @@ const receive = {
 		$("name").maxLength = m.limits.name;
 		$("text").maxLength = m.limits.text;
 		$("strength").max = m.limits.strength;
-		$("enter").disabled = false;
 		knock();
 	},
 	join(m) {
@@ -130,6 +139,7 @@ const receive = {
 		if (m.id !== me) return news(`${m.name} has joined`);
 		news(m.name === name ? "You have joined" : `You have joined as ${m.name}`);
 		joined = true;
+		called = m.name;
 		sessionStorage.setItem("name", name);
 		complain("refused", "");
 		$("door").close();
@@ -145,7 +155,9 @@ const receive = {
 	chat(m) {
 		stopsTyping(m.id);
 		showChat(m);
-		if (m.id === me) unsaid.shift();
+		if (m.id !== me) return;
+		unsaid.shift();
+		seen = m;
 	},
 	applause: showApplause,
 	typing({id}) {
@@ -158,7 +170,8 @@ const receive = {
 		if (m.about === "join") {
 			name = "";
 			knock();
-			return complain("refused", m.message);
+			complain("refused", m.message);
+			return $("name").focus();
 		}
 		if (m.about === "typing") return;
 		complain("error", m.message);

@@ -57,6 +57,7 @@ $("greet").onsubmit = event => {
 		return {data: name};
 	}, () => {
 		$("go").disabled = false;
+		if (document.activeElement === document.body) $("go").focus({preventScroll: true}); // as before
 		$("close").disabled = true;
 	});
 	$("close").onclick = () => socket.close(1000, "Ich mag nicht mehr.");

@@ -7,6 +7,7 @@ const shownMost = 100; // entries of the log
 
 let me = 0;              // our ID on this connection
 let chosen = "";         // our own open move
+let focused = "";        // the move that had the focus when none could be made any more
 let players = new Map(); // ID → {score, open}
 
 function element(kind, className, text) {
@@ -49,13 +50,18 @@ function showRound(mine, theirs, winner) {
 	}
 }
 
-// allow enables the moves that can be made now, and marks the one that was.
+// allow enables the moves that can be made now, and marks the one that was. The focus that a move loses while it can't be
+// made comes back.
 function allow(open) {
+	if (document.activeElement.id in moves) focused = document.activeElement.id;
 	for (const id in moves) {
 		$(id).disabled = !open || chosen !== "";
 		$(id).className = id === chosen ? "chosen" : "";
 		$(id).ariaPressed = id === chosen;
 	}
+	if (!focused || $(focused).disabled) return;
+	if (document.activeElement === document.body) $(focused).focus({preventScroll: true});
+	focused = "";
 }
 
 // invite says what there is to do.
@@ -95,10 +101,8 @@ const receive = {
 		players.delete(id);
 		showPlayers();
 		log(`${called(id)} ist gegangen`);
-		if (open) {
-			showRound(chosen, "");
-			invite();
-		}
+		if (open) showRound(chosen, "");
+		if (open || chosen) invite();
 	},
 	turn({id}) {
 		players.get(id).open = true;
@@ -122,7 +126,10 @@ const receive = {
 		showResult(kind, `${text} ${text.endsWith("!") ? "" : "– "}${moves[mine.move][1]} gegen ${moves[theirs.move][1]}`);
 	},
 	error(m) {
-		if (!players.get(me).open) chosen = "";
+		if (chosen && !players.get(me).open) {
+			chosen = "";
+			showRound("", [...players.values()].some(p => p.open) ? "?" : "");
+		}
 		allow(true);
 		invite();
 		complain(m.message);

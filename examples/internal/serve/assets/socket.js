@@ -19,6 +19,7 @@ export function connect(path, on) {
 	let socket, failures = 0, timer, opened;
 
 	function show(name, text) {
+		state.ariaLive = name === "closed" && state.dataset.state === name ? "off" : "polite"; // the seconds are not read out
 		state.dataset.state = name;
 		if (state.value !== text) state.value = text;
 		again.hidden = name !== "closed";
