@@ -59,8 +59,11 @@ func unplug(t *testing.T, conn *net.TCPConn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	nothing := []syscall.SockFilter{*syscall.LsfStmt(syscall.BPF_RET|syscall.BPF_K, 0)}
-	failed := raw.Control(func(fd uintptr) { err = syscall.AttachLsf(int(fd), nothing) })
+	nothing := []syscall.SockFilter{{Code: syscall.BPF_RET | syscall.BPF_K}}
+	failed := raw.Control(func(fd uintptr) {
+		//lint:ignore SA1019 what it names instead is no part of the standard library
+		err = syscall.AttachLsf(int(fd), nothing)
+	})
 	if err = errors.Join(err, failed); err != nil {
 		t.Fatal(err)
 	}
