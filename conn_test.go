@@ -808,14 +808,14 @@ func TestPeerThatTakesNothingForWriteTimeout(t *testing.T) {
 
 func TestWriteTimeoutIsAboutProgress(t *testing.T) {
 	t.Parallel()
-	o := &Options{KeepAlive: -1, WriteTimeout: time.Second}
+	o := &Options{KeepAlive: -1, WriteTimeout: 3 * time.Second}
 	bothSidesTCP(t, o, func(t *testing.T, c *Conn, p *peer) {
 		t.Parallel()
 		done := make(chan error, 1)
-		message := make([]byte, 24<<20)
+		message := make([]byte, 48<<20)
 		go func() { done <- c.Write(t.Context(), Binary, message) }()
 		var pauses pauses
-		for range 30 { // the peer listens now and then, for longer than WriteTimeout in all
+		for range 60 { // the peer listens now and then, for longer than WriteTimeout in all
 			pauses.end()
 			p.stopsListening()
 			time.Sleep(60 * time.Millisecond)
