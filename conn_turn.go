@@ -497,7 +497,7 @@ func (c *Conn) checkContext(op string, ctx context.Context) error {
 
 // contextError is the error of an operation that ctx has ended.
 func contextError(op string, ctx context.Context) error {
-	if cause := context.Cause(ctx); cause != nil && cause != ctx.Err() {
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(ctx.Err(), cause) { // != panics where an error is a list
 		return fmt.Errorf("websocket: %s: %w: %w", op, ctx.Err(), cause)
 	}
 	return fmt.Errorf("websocket: %s: %w", op, ctx.Err())

@@ -319,3 +319,23 @@ func TestErrorOfAContextHasItsCause(t *testing.T) {
 		}
 	})
 }
+
+// listErr is an error that == can't compare, as lists of errors are.
+type listErr []string
+
+func (listErr) Error() string { return "over" }
+
+// listErrContext is a context of the caller's own that has ended.
+type listErrContext struct{ context.Context }
+
+func (listErrContext) Err() error { return listErr{"over"} }
+
+// No method panics at a context whose error can't be compared.
+func TestContextWhoseErrorCannotBeCompared(t *testing.T) {
+	bothSides(t, func(t *testing.T, c *Conn, p *peer) {
+		var want listErr
+		if _, _, err := c.Read(listErrContext{t.Context()}); !errors.As(err, &want) {
+			t.Errorf("got %v, want the error of the context", err)
+		}
+	})
+}
