@@ -366,8 +366,9 @@ func testHTTP2CloseIsAnswered(t *testing.T) {
 	}
 }
 
-// slowH2 is a ResponseWriter whose Write ends a moment after its deadline.
+// slowH2 is a ResponseWriter whose Write ends some time after its deadline.
 type slowH2 struct {
+	late   time.Duration
 	h      http.Header
 	stuck  chan struct{} // closed when a Write is stuck
 	woken  chan struct{}
@@ -389,7 +390,7 @@ func (w *slowH2) Write(p []byte) (int, error) {
 	w.inside <- struct{}{}
 	close(w.stuck)
 	<-w.woken
-	time.Sleep(time.Millisecond) // until this goroutine runs again
+	time.Sleep(w.late)
 	<-w.inside
 	return 0, errors.New("reset")
 }
@@ -408,62 +409,30 @@ func (w *slowH2) outlastsWrites(t *testing.T, s *Server) {
 	time.Sleep(time.Minute)
 }
 
+// newSlowH2 returns a slowH2 whose Write ends once its goroutine runs again.
 func newSlowH2() *slowH2 {
-	return &slowH2{h: http.Header{}, stuck: make(chan struct{}), woken: make(chan struct{}), inside: make(chan struct{}, 1)}
+	return &slowH2{late: time.Millisecond, h: http.Header{}, stuck: make(chan struct{}), woken: make(chan struct{}), inside: make(chan struct{}, 1)}
 }
 
-// The handler of an HTTP/2 request must not return while a Write goes on.
+// The handler of an HTTP/2 request must not return while a Write goes on, also where TCP takes nothing, so that HTTP/2 can't
+// even reset the stream.
 func TestHTTP2HandlerOutlastsWrites(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newSlowH2()
-		s := &Server{Options: *quiet(), Handle: func(c *Conn, r *http.Request) error {
-			return c.Write(context.Background(), Text, []byte("x"))
-		}}
-		go func() {
-			<-w.stuck
-			for c := range s.Conns() {
-				_ = c.CloseNow()
-			}
-		}()
-		w.outlastsWrites(t, s)
-	})
-}
-
-// stuckH2 is a slowH2 whose Write ends long after its deadline, as where TCP takes nothing: then HTTP/2 can't even reset
-// the stream.
-type stuckH2 struct{ *slowH2 }
-
-func (w stuckH2) Write([]byte) (int, error) {
-	w.inside <- struct{}{}
-	close(w.stuck)
-	<-w.woken
-	time.Sleep(time.Minute)
-	<-w.inside
-	return 0, errFull
-}
-
-// The same where nothing ends the Write but TCP.
-func TestHTTP2HandlerOutlastsWritesThatTCPHolds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := stuckH2{newSlowH2()}
-		s := &Server{Options: *quiet(), Handle: func(c *Conn, r *http.Request) error {
-			return c.Write(context.Background(), Text, []byte("x"))
-		}}
-		go func() {
-			<-w.stuck
-			for c := range s.Conns() {
-				_ = c.CloseNow()
-			}
-		}()
-		r := connectRequest()
-		body, keep := io.Pipe()
-		defer keep.Close()
-		r.Body = body
-		s.ServeHTTP(w, r)
-		if len(w.inside) > 0 {
-			t.Error("ServeHTTP has returned while a Write goes on")
-		}
-	})
+	for _, late := range []time.Duration{time.Millisecond, time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newSlowH2()
+			w.late = late
+			s := &Server{Options: *quiet(), Handle: func(c *Conn, r *http.Request) error {
+				return c.Write(context.Background(), Text, []byte("x"))
+			}}
+			go func() {
+				<-w.stuck
+				for c := range s.Conns() {
+					_ = c.CloseNow()
+				}
+			}()
+			w.outlastsWrites(t, s)
+		})
+	}
 }
 
 // The same where the connection is cut before anybody waits for its end, whatever Open returns.
