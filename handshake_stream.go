@@ -65,7 +65,7 @@ type stream struct {
 	mu      sync.Mutex
 	closed  bool          // guarded by mu
 	writing bool          // a Write is under way; guarded by mu
-	written chan struct{} // closed when that has ended; made by a Close that waits for it; guarded by mu
+	written chan struct{} // closed when that has ended; nil: nobody waits for it; guarded by mu
 }
 
 // openStream sends the 200 and clears the deadlines that http.Server has put on the stream.
@@ -140,15 +140,8 @@ func (s *stream) end() (closed bool) {
 // net/http gives what Write writes to to another request then. The stream itself ends in order when the handler returns,
 // unless a Write had to be cut short: then it is reset.
 func (s *stream) Close() error {
-	s.mu.Lock()
-	cut := s.writing && !s.closed
-	s.closed = true
-	if s.writing && s.written == nil {
-		s.written = make(chan struct{})
-	}
-	written := s.written
-	s.mu.Unlock()
-	if cut {
+	first, written := s.refuseWrites()
+	if first && written != nil {
 		s.cutWrite()
 	}
 	err := s.body.Close()
@@ -160,16 +153,22 @@ func (s *stream) Close() error {
 
 // awaitWrite returns when no Write goes on any more, and lets none begin.
 func (s *stream) awaitWrite() {
+	if _, written := s.refuseWrites(); written != nil {
+		<-written
+	}
+}
+
+// refuseWrites lets no Write begin any more. written is closed when the one that is under way has ended, and nil where
+// there is none. first says that writes were not refused before.
+func (s *stream) refuseWrites() (first bool, written <-chan struct{}) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	first = !s.closed
 	s.closed = true
 	if s.writing && s.written == nil {
 		s.written = make(chan struct{})
 	}
-	written := s.written
-	s.mu.Unlock()
-	if written != nil {
-		<-written
-	}
+	return first, s.written
 }
 
 func (s *stream) cutWrite() {
