@@ -24,7 +24,7 @@ import (
 const limit = 16 << 20
 
 // patience is long, for a busy machine and the race detector; what is right never needs it.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // The options of the endpoints.
 var (
