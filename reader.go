@@ -505,7 +505,11 @@ func (r *reader) appendMessage(b []byte) ([]byte, error) {
 // grow makes room for n octets that are to follow, but not for more than twice
 // what has arrived of the message.
 func (r *reader) grow(b []byte, n int64) []byte {
-	return slices.Grow(b, int(min(n, max(firstGrowth, r.size))))
+	room := int(min(n, max(firstGrowth, r.size)))
+	if room <= cap(b)-len(b) || len(b)+room <= longFrom {
+		return slices.Grow(b, room)
+	}
+	return append(longOctets(max(len(b)+room, cap(b)+cap(b)/4)), b...)
 }
 
 // save keeps octets that were taken of the open message for the next read.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"reflect"
 	"testing"
 	"time"
 )
@@ -142,5 +143,44 @@ func TestLongReadsEndWithAMessage(t *testing.T) {
 			t.Errorf("lengths %d: %d messages were in a long buffer, %d ended with it", lengths, long, whole)
 		}
 		r.release()
+	}
+}
+
+// Processors copy slowly to 1 to 15 octets further in a page, which is what a header
+// makes of a payload that begins with a page: no long one of ours does, also where
+// the answers to a few such messages wait before it.
+func TestLongPayloadsLieOffTheStartOfPages(t *testing.T) {
+	const page = 4096
+	behind := func(what string, p []byte, header int) {
+		at := int(reflect.ValueOf(p).Pointer() % page)
+		for waiting := range 16 {
+			to := (waiting*(header+len(p)) + header) % page
+			if further := (to - at + page) % page; 0 < further && further < 16 {
+				t.Errorf("%s: %d octets, at %d in a page, go %d octets further in one, with %d before them", what, len(p), at, further, waiting)
+			}
+		}
+	}
+	for _, size := range []int{copyLimit + 1, 20_000, 24 << 10, 32 << 10, 64 << 10, 256 << 10, 1 << 20} {
+		header := Header{Fin: true, Opcode: OpBinary, Masked: true, Length: int64(size)}
+		frame := append(AppendHeader(nil, header), make([]byte, size)...)
+		answer := len(frame) - size - 4
+		for _, kept := range [][]byte{nil, make([]byte, 0, 1000), make([]byte, 0, 17_000)} {
+			r := newReader(nil, new(heard))
+			r.init(bytes.NewReader(frame), nil)
+			if _, err := r.next(); err != nil {
+				t.Fatal(err)
+			}
+			if p, err := r.appendMessage(kept); err != nil || cap(p) == cap(kept) {
+				if cap(kept) < size {
+					t.Errorf("%d octets appended to room for %d: room for %d, %v", size, cap(kept), cap(p), err)
+				}
+			} else {
+				behind("a message read", p, answer)
+			}
+		}
+		for _, buf := range []*buffer{newBuffer(bufferSize), newBuffer(longBufferSize)} {
+			behind("a message in the buffer", buf.octets[answer+4:min(len(buf.octets), answer+4+size)], answer)
+			behind("a client's frame", buf.octets, 0)
+		}
 	}
 }

@@ -66,12 +66,6 @@ type plan struct {
 
 var plans = sync.Pool{New: func() any { return new(plan) }}
 
-// maskBuffer is where a client masks long payloads: 64 KiB at a time take as
-// many system calls as the network has use for.
-type maskBuffer [64<<10 + maxHeader]byte
-
-var maskBuffers = sync.Pool{New: func() any { return new(maskBuffer) }}
-
 // frame writes one frame. h.Length is p's. n is how many octets have left, also
 // where err is not nil; so for all that write.
 func (w *writer) frame(h *Header, p []byte) (n int64, err error) {
@@ -105,11 +99,12 @@ func (w *writer) mask(p []byte, key [4]byte) {
 }
 
 // masked writes a long frame of a client: the payload is masked in a buffer,
-// piece by piece, never where it is.
+// piece by piece, never where it is. Pieces as long as that take no more system
+// calls than the network has use for.
 func (w *writer) masked(header []byte, key [4]byte, p []byte) (n int64, err error) {
-	buf := maskBuffers.Get().(*maskBuffer)
-	defer maskBuffers.Put(buf)
-	b, offset := append(buf[:0], header...), 0
+	buf := takeBuffer()
+	defer buf.free()
+	b, offset := append(buf.octets[:0], header...), 0
 	for len(p) > 0 {
 		some := min(len(p), cap(b)-len(b))
 		b = append(b, p[:some]...)
