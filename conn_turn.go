@@ -415,9 +415,10 @@ func (c *Conn) watchReads(ctx context.Context, done <-chan struct{}) {
 	c.mu.Unlock()
 	c.register(ctx, old, w, func() {
 		c.mu.Lock()
-		closes := c.readWatch == w && w.active && c.cause == nil && !c.stopRead()
-		if c.readWatch == w && !w.active {
-			c.readWatch = nil // the next read under ctx is told anew
+		current := c.readWatch == w
+		closes := current && w.active && c.cause == nil && !c.stopRead()
+		if current {
+			c.readWatch = nil // the next read under ctx, which may have begun already, is told anew
 		}
 		c.mu.Unlock()
 		if closes {
@@ -437,8 +438,9 @@ func (c *Conn) watchWrites(ctx context.Context, done <-chan struct{}) {
 		cause := context.Cause(ctx) // without c.mu, as in lockRead
 		c.mu.Lock()
 		own := c.cause != nil && cause == c.cause // ctx is of the connection's family: the write goes on up to the Close frame
-		closes := c.writeWatch == w && w.active && !own && !c.w.interrupt()
-		if c.writeWatch == w && !w.active {
+		current := c.writeWatch == w
+		closes := current && w.active && !own && !c.w.interrupt()
+		if current {
 			c.writeWatch = nil
 		}
 		c.mu.Unlock()

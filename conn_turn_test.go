@@ -77,6 +77,48 @@ func TestContextThatEndsWhileACallBeginsEndsTheCall(t *testing.T) {
 	})
 }
 
+// endsBetween is a context that ends while another call under it goes on, which ends
+// then, and before a call that has found it good has its turn.
+type endsBetween struct {
+	context.Context
+	end func() // nil: it has ended
+}
+
+func (x *endsBetween) Done() <-chan struct{} {
+	if end := x.end; end != nil {
+		x.end = nil
+		end()
+	}
+	return x.Context.Done()
+}
+
+// A context that interrupts one call also ends another one under it, which had begun
+// and has its turn behind that.
+func TestContextThatEndsOneCallEndsTheNext(t *testing.T) {
+	bothSides(t, func(t *testing.T, c *Conn, p *peer) {
+		ctx, cancel := context.WithCancel(t.Context())
+		if err := c.lockRead(ctx); err != nil { // as a Read does
+			t.Fatal(err)
+		}
+		time.AfterFunc(time.Second, func() { p.sends(text("late")) })
+		next := &endsBetween{ctx, func() { cancel(); synctest.Wait(); c.unlockRead() }}
+		if _, got, err := c.Read(next); !errors.Is(err, context.Canceled) {
+			t.Errorf("Read got %q %v, want the context's error", got, err)
+		}
+	})
+	bothSides(t, func(t *testing.T, c *Conn, p *peer) {
+		ctx, cancel := context.WithCancel(t.Context())
+		if err := c.lockFrame(ctx); err != nil { // as a Write does
+			t.Fatal(err)
+		}
+		p.stopsListening()
+		next := &endsBetween{ctx, func() { cancel(); synctest.Wait(); c.unlockFrame() }}
+		if err := c.Write(next, Text, nil); !errors.Is(err, context.Canceled) {
+			t.Errorf("Write got %v, want the context's error", err)
+		}
+	})
+}
+
 // withoutDeadlines is a stream that can't do more than it has to.
 type withoutDeadlines struct{ io.ReadWriteCloser }
 
