@@ -272,7 +272,7 @@ func (c *Conn) readPaused(ctx context.Context, err error) error {
 	}
 	c.mu.Lock()
 	stopped := c.readStopped
-	ended := c.errLocked()
+	ended := c.errRead()
 	c.mu.Unlock()
 	switch {
 	case ended != nil:

@@ -353,6 +353,7 @@ func (c *Conn) awaitClose(cl *closing) {
 	if over {
 		return
 	}
+	c.unheard = true
 	c.r.src.raw.noWait = false
 	c.r.limit.Store(math.MaxInt64)
 	c.r.frames = math.MaxInt
@@ -493,7 +494,7 @@ func (c *Conn) fail(err error, code StatusCode, reason string) error {
 		if cl := c.closing; cl != nil && cl.failure == nil && !c.closeRcvd && !errors.Is(err, ErrTooBig) { // awaitClose goes on behind that
 			cl.failure = err
 		}
-		return c.errLocked()
+		return c.errRead()
 	}
 	cl := c.beginClosing(err, code, reason)
 	c.told = !c.unheard
@@ -730,6 +731,15 @@ func (c *Conn) errLocked() error {
 		return c.cause
 	}
 	return &closedError{c.cause}
+}
+
+// errRead is errLocked for what reading comes to, which no call may be told: then the
+// cause is left to the next one. Called with c.mu held and the reading turn taken.
+func (c *Conn) errRead() error {
+	if c.unheard {
+		return c.cause
+	}
+	return c.errLocked()
 }
 
 // errNow is errLocked for those who don't hold c.mu.

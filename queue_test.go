@@ -780,6 +780,23 @@ func TestDropOfASlowConsumerEndsItsRead(t *testing.T) {
 	p.wantEOF("the end")
 }
 
+// The cause of a drop that no call has met is left to the next one, though the closing
+// has read, and what CloseRead has begun was ended by it.
+func TestCauseOfADropIsLeftToTheFirstCall(t *testing.T) {
+	for _, read := range []func(*Conn){func(*Conn) {}, (*Conn).CloseRead} {
+		bothSides(t, func(t *testing.T, c *Conn, p *peer) {
+			read(c)
+			synctest.Wait()
+			c.dropSlow()
+			p.want("the reason", closeFrame(StatusTryAgainLater, ""))
+			p.sends(closeFrame(StatusTryAgainLater, ""))
+			p.hangsUp()
+			synctest.Wait()
+			wantTold(t, c, c.Write(t.Context(), Text, nil), ErrQueueFull)
+		})
+	}
+}
+
 // A message that is delivered while its connection is dropped is not delivered.
 func TestNothingIsDeliveredOnceASlowConsumerIsDropped(t *testing.T) {
 	c, p := overTCP(t, quiet(), false)
