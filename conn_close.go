@@ -52,7 +52,7 @@ func (e *closedError) Unwrap() []error {
 
 // closing is the end of a connection while it lasts.
 type closing struct {
-	own   bool          // Close was called, so the peer's Close is still to come
+	own   bool          // this side began, so the peer's Close is still to come
 	frame []byte        // our Close frame, or what is left of it to be written; guarded by framing
 	timer *time.Timer   // cuts the connection off after CloseTimeout; nil: never
 	sent  chan struct{} // closed when our Close frame is out, or can't be
@@ -92,11 +92,7 @@ func (c *Conn) Close(code StatusCode, reason string) error {
 		defer c.mu.Unlock()
 		return c.errLocked()
 	default:
-		cl = c.beginClosing(errClosed, code, reason)
-		cl.own = true
-		if c.reading.held && !c.calling.Load() {
-			c.stopRead() // what it waits for would be a message after our Close
-		}
+		cl = c.beginOwnClosing(errClosed, code, reason)
 		c.mu.Unlock()
 		c.proclaim()
 		go c.conclude(cl)
@@ -192,6 +188,17 @@ func (c *Conn) beginClosing(cause error, code StatusCode, reason string) *closin
 		cl.timer = time.AfterFunc(c.limits.closeTimeout, func() { c.cut(errCloseTimeout) })
 	}
 	c.cause, c.closing = cause, cl
+	return cl
+}
+
+// beginOwnClosing is beginClosing for an end that this side wants: the peer's Close is
+// still to come.
+func (c *Conn) beginOwnClosing(cause error, code StatusCode, reason string) *closing {
+	cl := c.beginClosing(cause, code, reason)
+	cl.own = true
+	if c.reading.held && !c.calling.Load() {
+		c.stopRead() // what it waits for would be a message after our Close
+	}
 	return cl
 }
 

@@ -543,11 +543,7 @@ func (c *Conn) dropSlow() (dropped bool) {
 		return false
 	}
 	c.queue.drop()
-	cl := c.beginClosing(fmt.Errorf("websocket: peer does not keep up: %w", ErrQueueFull), StatusTryAgainLater, "")
-	cl.own = true
-	if c.reading.held && !c.calling.Load() {
-		c.stopRead() // as in Close
-	}
+	cl := c.beginOwnClosing(fmt.Errorf("websocket: peer does not keep up: %w", ErrQueueFull), StatusTryAgainLater, "")
 	if c.queueWriting && c.w.raw.isRaw() { // else a write that is cut short can't go on
 		c.w.interrupt()
 	}
