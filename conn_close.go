@@ -297,11 +297,10 @@ func (c *Conn) closeResult(cl *closing) error {
 // what is queued. After it nothing is written (RFC 6455 section 5.5.1).
 func (c *Conn) sendClose(cl *closing) error {
 	c.mu.Lock()
-	if begun := c.closeSent; !begun { // else answerAtOnce has left the framing turn to us
-		if c.wait(&c.framing, context.Background(), cl.cut) != nil {
-			defer c.mu.Unlock()
-			return c.cause
-		}
+	// Where closeSent is set, answerAtOnce has left the framing turn to us.
+	if !c.closeSent && c.wait(&c.framing, context.Background(), cl.cut) != nil {
+		defer c.mu.Unlock()
+		return c.cause
 	}
 	c.closeSent = true
 	err := c.broken
