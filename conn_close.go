@@ -15,12 +15,12 @@ import (
 )
 
 const (
-	// drainLimit is how many octets are read and discarded, at most, of a peer
+	// discardLimit is how many octets are read and discarded, at most, of a peer
 	// that goes on sending after our Close frame.
-	drainLimit = 64 << 20
-	// drainPause is how long a peer may pause there on a stream that can't be
+	discardLimit = 64 << 20
+	// discardPause is how long a peer may pause there on a stream that can't be
 	// half-closed: it is not told that we are done, so it may never end.
-	drainPause = 250 * time.Millisecond
+	discardPause = 250 * time.Millisecond
 	// answerPatience is how long a read waits for the Close frame that it owes,
 	// where it can't write without waiting: else a program that ends with the
 	// read's error would often end before the frame is out. A failed write
@@ -256,7 +256,7 @@ func (c *Conn) makeWay(cl *closing) {
 	}
 	c.mu.Unlock()
 	if !over {
-		c.drain(false)
+		c.discard(false)
 	}
 }
 
@@ -404,23 +404,23 @@ func (c *Conn) endStream() {
 	if ok && !(c.w.client && clean) && half.CloseWrite() != nil {
 		return
 	}
-	c.drain(!ok)
+	c.discard(!ok)
 }
 
-// drain reads to the end of the stream and discards what comes; where the peer
+// discard reads to the end of the stream and discards what comes; where the peer
 // does not know that it is to end, only until it pauses.
-func (c *Conn) drain(untilPause bool) {
+func (c *Conn) discard(untilPause bool) {
 	c.r.release()
 	c.r.src.raw.noWait = false
 	var pause *time.Timer // where there are no deadlines: closing the stream ends the read
 	if untilPause && c.conn == nil {
-		pause = time.AfterFunc(drainPause, func() { c.cut(errClosed) })
+		pause = time.AfterFunc(discardPause, func() { c.cut(errClosed) })
 		defer pause.Stop()
 	}
-	for n := 0; n < drainLimit; {
+	for n := 0; n < discardLimit; {
 		if pause != nil {
-			pause.Reset(drainPause)
-		} else if untilPause && c.conn.SetReadDeadline(time.Now().Add(drainPause)) != nil {
+			pause.Reset(discardPause)
+		} else if untilPause && c.conn.SetReadDeadline(time.Now().Add(discardPause)) != nil {
 			return
 		}
 		buf, some, err := c.r.src.fill(0, 0)
