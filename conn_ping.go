@@ -167,7 +167,7 @@ func (c *Conn) sendControl(op Opcode, payload []byte) {
 		c.ping.paying = true
 		var turn *waiter
 		if c.framing.held {
-			turn = c.framing.queueFirst()
+			turn = c.framing.lineUpFirst()
 		}
 		c.framing.held = true
 		go c.pay(turn, c.over())

@@ -75,7 +75,7 @@ func (c *Conn) startDrain() {
 	c.drains = drainWaits
 	var turn *waiter
 	if c.sending.held {
-		turn = c.sending.queue()
+		turn = c.sending.lineUp()
 	}
 	c.sending.held = true
 	if turn == nil && c.w.raw.isRaw() && c.standsAlone() {

@@ -22,8 +22,8 @@ type waiter struct {
 	next  *waiter
 }
 
-// queue lines up at the end.
-func (t *turn) queue() *waiter {
+// lineUp takes the last place among those who wait.
+func (t *turn) lineUp() *waiter {
 	w := &waiter{ready: make(chan struct{})}
 	if t.last == nil {
 		t.first = w
@@ -34,9 +34,9 @@ func (t *turn) queue() *waiter {
 	return w
 }
 
-// queueFirst lines up at the front, as control frames do: they may stand
+// lineUpFirst takes the first place, as control frames do: they may stand
 // between the frames of others (RFC 6455 section 5.4).
-func (t *turn) queueFirst() *waiter {
+func (t *turn) lineUpFirst() *waiter {
 	w := &waiter{ready: make(chan struct{}), next: t.first}
 	t.first = w
 	if t.last == nil {
@@ -45,7 +45,7 @@ func (t *turn) queueFirst() *waiter {
 	return w
 }
 
-// release passes the turn to the one who has waited longest.
+// release passes the turn to the first of those who wait, if there are any.
 func (t *turn) release() {
 	w := t.first
 	if w == nil {
@@ -85,7 +85,7 @@ func (c *Conn) wait(t *turn, ctx context.Context, over <-chan struct{}) error {
 		t.held = true
 		return nil
 	}
-	w := t.queue()
+	w := t.lineUp()
 	c.mu.Unlock()
 	var err error
 	select {
@@ -293,7 +293,7 @@ func (c *Conn) lockSending(ctx context.Context) error {
 
 // waitSending is wait for the sending turn. Called, and returns, with c.mu held.
 func (c *Conn) waitSending(ctx context.Context) error {
-	w, over, before := c.sending.queue(), c.over(), c.sent
+	w, over, before := c.sending.lineUp(), c.over(), c.sent
 	for {
 		c.mu.Unlock()
 		var patience <-chan time.Time
