@@ -443,13 +443,23 @@ func (c *Conn) keepAlive(empty bool) error {
 	return err
 }
 
-// probe judges a peer from whom nothing is there to be read. It returns when to
-// look again.
+// probe judges a peer from whom nothing is there to be read, and sends it a Ping if one
+// is due. It returns when to look again.
 func (c *Conn) probe(now time.Duration) (next time.Duration, err error) {
-	last := c.r.src.lastOctet()
-	patience := c.limits.pongTimeout
-	outOfReach := isOutOfReach(c.conn)
+	number, next, err := c.judgePeer(now)
+	if number > 0 {
+		c.sendControl(OpPing, binary.BigEndian.AppendUint64(nil, number))
+	}
+	return next, err
+}
+
+// judgePeer has errSilent if the peer has not answered a Ping in time, else it says when
+// to look again. number is that of the Ping to be sent, 0 where none is due.
+func (c *Conn) judgePeer(now time.Duration) (number uint64, next time.Duration, err error) {
+	last, outOfReach := c.r.src.lastOctet(), isOutOfReach(c.conn)
+	pause, patience := c.limits.keepAlive, c.limits.pongTimeout
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	p := &c.ping
 	progress := c.w.progress.Load()
 	// Octets that came while the Ping was being written may be its Pong: they are
@@ -458,33 +468,23 @@ func (c *Conn) probe(now time.Duration) (next time.Duration, err error) {
 	if unanswered && p.progress != progress && !outOfReach {
 		p.asked, p.progress = now, progress // the peer takes octets, so it is there
 	}
-	asked := p.asked
 	switch {
-	case now < last+c.limits.keepAlive:
-		c.mu.Unlock()
-		return last + c.limits.keepAlive, nil
+	case now < last+pause:
+		return 0, last + pause, nil
 	case c.broken != nil: // and nobody has found out why
-		defer c.mu.Unlock()
-		return 0, c.broken
+		return 0, 0, c.broken
 	case p.asking: // WriteTimeout watches over that
-		c.mu.Unlock()
-		return now + c.limits.keepAlive, nil
-	case unanswered && patience > 0 && now < asked+patience:
-		c.mu.Unlock()
-		return min(asked+patience, now+c.limits.keepAlive), nil // the Pong may come late, and the next Ping be due
+		return 0, now + pause, nil
+	case unanswered && patience > 0 && now < p.asked+patience:
+		return 0, min(p.asked+patience, now+pause), nil // the Pong may come late, and the next Ping be due
 	case unanswered && patience > 0:
-		c.mu.Unlock()
-		return 0, errSilent
-	case unanswered && now < asked+c.limits.keepAlive:
-		c.mu.Unlock()
-		return asked + c.limits.keepAlive, nil
+		return 0, 0, errSilent
+	case unanswered && now < p.asked+pause:
+		return 0, p.asked + pause, nil
 	}
 	p.number++
-	number := p.number
-	c.mu.Unlock()
-	c.sendControl(OpPing, binary.BigEndian.AppendUint64(nil, number))
 	if patience > 0 { // but if the Pong comes, the next Ping may be due before that
-		return now + min(patience, c.limits.keepAlive), nil
+		return p.number, now + min(patience, pause), nil
 	}
-	return now + c.limits.keepAlive, nil
+	return p.number, now + pause, nil
 }
