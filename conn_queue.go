@@ -461,7 +461,7 @@ func (c *Conn) sendAtOnce(p *Prepared) error {
 func (c *Conn) finishQueued(messages []*Prepared, n int, err error) {
 	rest := messages[0].frame(c.r.deflate)[n:]
 	if err == nil {
-		_, err = c.w.flush() // before queueWriting, as in drainOnce
+		_, err = c.w.flush() // before queueWriting, as in takeQueued
 	}
 	c.mu.Lock()
 	if n == 0 && c.cause != nil && c.cause != errClosed {
@@ -489,13 +489,9 @@ func (c *Conn) finishQueued(messages []*Prepared, n int, err error) {
 	}
 	c.mu.Lock()
 	more := c.drained()
-	var over <-chan struct{}
-	if more {
-		over = c.over()
-	}
 	c.mu.Unlock()
-	for more {
-		more = c.drainOnce(over)
+	if more {
+		c.drainQueue(nil, c.Context().Done())
 	}
 }
 
