@@ -387,7 +387,7 @@ func (d *dialing) takeOver(ctx context.Context, resp *http.Response, cfg *config
 	}
 	conn := *got
 	cfg.remote, cfg.local = conn.RemoteAddr(), conn.LocalAddr()
-	if conn.SetReadDeadline(time.Unix(1, 0)) != nil {
+	if conn.SetReadDeadline(longAgo) != nil {
 		return takeBody(resp, cfg)
 	}
 	body := resp.Body
