@@ -80,12 +80,18 @@ type ProtocolError struct {
 }
 
 func (e *ProtocolError) Error() string {
-	rfc, section := "RFC 6455", e.Section
+	return "websocket: " + e.Rule + " (" + inFull(e.Section) + ")"
+}
+
+// inFull is a Section with its RFC: "5.4" is "RFC 6455 section 5.4", and "RFC 7692 6.1" is
+// "RFC 7692 section 6.1".
+func inFull(section string) string {
+	rfc := "RFC 6455"
 	if strings.HasPrefix(section, "RFC ") {
 		at := strings.LastIndexByte(section, ' ')
 		rfc, section = section[:at], section[at+1:]
 	}
-	return "websocket: " + e.Rule + " (" + rfc + " section " + section + ")"
+	return rfc + " section " + section
 }
 
 // violation makes the variable that stands beside the rule it names.

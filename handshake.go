@@ -139,10 +139,8 @@ type HandshakeError struct {
 
 func (e *HandshakeError) Error() string {
 	var where []string
-	if rfc, number, ok := strings.Cut(strings.TrimPrefix(e.Section, "RFC "), " "); ok {
-		where = append(where, "RFC "+rfc+" section "+number)
-	} else if e.Section != "" {
-		where = append(where, "RFC 6455 section "+e.Section)
+	if e.Section != "" {
+		where = append(where, inFull(e.Section))
 	}
 	if e.Status != 0 {
 		where = append(where, "status "+strconv.Itoa(e.Status))
