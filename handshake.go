@@ -333,12 +333,7 @@ func judgeHeader(h http.Header) string {
 
 // isReserved reports whether a header field belongs to the handshake or to the message that carries it.
 func isReserved(name string) bool {
-	for _, prefix := range [...]string{"Sec-WebSocket-", "Content-"} {
-		if len(name) >= len(prefix) && equalFold(name[:len(prefix)], prefix) {
-			return true
-		}
-	}
-	return equalFold(name, "Host") || isHopByHop(name)
+	return isOurs(name) || hasPrefixFold(name, "Content-") || equalFold(name, "Host")
 }
 
 // isHopByHop reports whether a header field says how this one message is delimited or what becomes of its connection.
@@ -488,8 +483,7 @@ func appendAnswer(b []byte, a agreement, middleware, options http.Header) []byte
 // isOurs reports whether a field that middleware has set has no place in our answer: what it said of a body, or what the
 // handshake says itself.
 func isOurs(name string) bool {
-	const prefix = "Sec-Websocket-"
-	return isHopByHop(name) || len(name) >= len(prefix) && equalFold(name[:len(prefix)], prefix)
+	return isHopByHop(name) || hasPrefixFold(name, "Sec-WebSocket-")
 }
 
 // appendField appends a header line. Control characters in the value become spaces, as in net/http.
@@ -627,6 +621,11 @@ func equalFold(a, b string) bool {
 		}
 	}
 	return true
+}
+
+// hasPrefixFold reports whether s begins with prefix, in upper or lower case.
+func hasPrefixFold(s, prefix string) bool {
+	return len(s) >= len(prefix) && equalFold(s[:len(prefix)], prefix)
 }
 
 func lower(c byte) byte {
