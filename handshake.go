@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"math"
 	"net"
 	"net/http"
@@ -272,12 +273,9 @@ func extensionRefusal(status int, err error) *HandshakeError {
 // the request's header alive.
 func chooseSubprotocol(offers, ours []string) string {
 	for _, p := range ours {
-		for _, line := range offers {
-			for line != "" {
-				var offer string
-				if offer, line = nextElement(line); offer == p && p != "" {
-					return p
-				}
+		for offer := range listElements(offers) {
+			if offer == p {
+				return p
 			}
 		}
 	}
@@ -556,12 +554,9 @@ func (o *Options) agreedSubprotocol() string {
 // hasToken reports whether a list header (RFC 9110 section 5.6.1), over any number of lines, has token among its
 // elements in upper or lower case.
 func hasToken(lines []string, token string) bool {
-	for _, line := range lines {
-		for line != "" {
-			var element string
-			if element, line = nextElement(line); equalFold(element, token) {
-				return true
-			}
+	for element := range listElements(lines) {
+		if equalFold(element, token) {
+			return true
 		}
 	}
 	return false
@@ -570,25 +565,28 @@ func hasToken(lines []string, token string) bool {
 // isTokenList reports whether a list header has an element and all of them are tokens.
 func isTokenList(lines []string) bool {
 	some := false
-	for _, line := range lines {
-		for line != "" {
-			var element string
-			if element, line = nextElement(line); element == "" {
-				continue // an empty element does not count (RFC 2616 section 2.1)
-			}
-			if !isToken(element) {
-				return false
-			}
-			some = true
+	for element := range listElements(lines) {
+		if !isToken(element) {
+			return false
 		}
+		some = true
 	}
 	return some
 }
 
-// nextElement cuts the first element off a list.
-func nextElement(list string) (element, rest string) {
-	element, rest, _ = strings.Cut(list, ",")
-	return strings.Trim(element, " \t"), rest
+// listElements iterates over the elements of a list header. Empty ones do not count (RFC 2616 section 2.1).
+func listElements(lines []string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, line := range lines {
+			for line != "" {
+				var element string
+				element, line, _ = strings.Cut(line, ",")
+				if element = strings.Trim(element, " \t"); element != "" && !yield(element) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // isOnly reports whether a header has one line and that is want.
