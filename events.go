@@ -183,8 +183,8 @@ func (w *workers) prune(most int) {
 	}
 }
 
-// messages are buffers for messages that do not arrive at once.
-var messages = sync.Pool{New: func() any { return new([]byte) }}
+// messageBuffers are for messages that do not arrive at once.
+var messageBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // start makes messages come. c is in event mode already. The application has c
 // already too, and may close it meanwhile, or be reading: that is not waited for.
@@ -410,7 +410,7 @@ func (e *eventConn) next() (Message, error) {
 		if data, ok, err := r.view(); ok || err != nil {
 			return Message{typ, data}, err
 		}
-		e.msg = messages.Get().(*[]byte)
+		e.msg = messageBuffers.Get().(*[]byte)
 	}
 	*e.msg, err = r.appendMessage(*e.msg)
 	return Message{typ, *e.msg}, err
@@ -423,7 +423,7 @@ func (e *eventConn) drop() {
 	}
 	if cap(*e.msg) <= maxKeptMessage {
 		*e.msg = (*e.msg)[:0]
-		messages.Put(e.msg)
+		messageBuffers.Put(e.msg)
 	}
 	e.msg = nil
 }
