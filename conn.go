@@ -1,8 +1,9 @@
 package websocket
 
-// A connection: who may read and write when, contexts, deadlines, messages.
-// What ends a connection is in conn_close.go, Ping, Pong and keepalive are in
-// conn_ping.go, turns and contexts in conn_turn.go.
+// A connection: what it consists of, and whole messages, read and written. Messages in
+// pieces are in conn_stream.go, queued ones in conn_queue.go, turns and contexts in
+// conn_turn.go, Ping, Pong and keepalive in conn_ping.go, and what ends a connection is
+// in conn_close.go.
 
 import (
 	"context"

@@ -158,9 +158,10 @@ func (c *Conn) awaitEnd() {
 }
 
 // CloseNow ends the connection without a closing handshake: the peer sees an
-// abnormal closure (1006, RFC 6455 section 7.1.5). It waits for no peer. Where the
-// connection is over already it does nothing: if a Close frame is on its way that
-// answers the peer's or says what the peer did wrong, that takes at most
+// abnormal closure (1006, RFC 6455 section 7.1.5). It waits for no peer, and cuts short
+// what this side has begun: a Close that is under way, or a drop by Server.Broadcast.
+// Where the connection is over otherwise it does nothing: if a Close frame is on its way
+// that answers the peer's or says what the peer did wrong, that takes at most
 // Options.CloseTimeout, and goes on. It returns nil.
 func (c *Conn) CloseNow() error {
 	c.mu.Lock()

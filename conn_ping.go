@@ -409,7 +409,7 @@ func (c *Conn) clearReadDeadline() {
 	}
 }
 
-// keepAlive is called by a read whose deadline has passed, or who has seen that
+// keepAlive is called by a read whose deadline has passed, or that has seen that
 // nothing is there. It sends a Ping if one is due, and has errSilent if the peer
 // has not answered one. A deadline may have passed long before the read began, or
 // before it was noticed, with octets waiting, so only an empty stream counts.

@@ -155,9 +155,10 @@ var (
 )
 
 // MessageWriter writes one message as a stream, in one fragment or more (RFC 6455
-// section 5.4). It keeps other messages waiting until it is closed; a Write, or another
-// Writer, that waits for Options.WriteTimeout while it writes nothing fails. Its
-// methods may be called from any goroutine. After Close or Abort all of them fail.
+// section 5.4). It keeps other messages waiting until it is closed; but where it writes
+// nothing for Options.WriteTimeout, a Conn.Write or Conn.Writer that has waited as long
+// fails. Its methods may be called from any goroutine. After Close or Abort all of them
+// fail.
 type MessageWriter struct {
 	c      *Conn
 	ctx    context.Context

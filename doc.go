@@ -35,8 +35,8 @@
 // A message that is streamed by Reader belongs to its MessageReader once that has
 // delivered octets: other reads fail with ErrReaderOpen until it has returned
 // io.EOF or was discarded. A MessageWriter keeps other messages, not control
-// frames, waiting until its Close or Abort; a Write fails that has waited for
-// Options.WriteTimeout while it wrote nothing.
+// frames, waiting until its Close or Abort; where it writes nothing for
+// Options.WriteTimeout, a Write that has waited as long fails.
 //
 // # Someone has to read
 //
@@ -157,11 +157,11 @@
 //
 // Prepare frames a message once for all connections, and compresses it at most once
 // for each set of parameters (with context takeover, for each connection). Send queues
-// it and never waits, Server.Broadcast does that for all connections. A queue is bounded: Send then returns ErrQueueFull, and
-// the caller decides whether to drop the message or the connection; Broadcast drops
-// the connection, with 1013 (try again later) if its peer takes that in time. A peer
-// that reads nothing costs at most Options.SendLimit, or one message that was
-// broadcast and is longer, and stalls nobody.
+// it and never waits, Server.Broadcast does that for all connections. A queue is bounded:
+// where it is full Send returns ErrQueueFull, and the caller decides whether to drop the
+// message or the connection; Broadcast drops the connection, with 1013 (try again later)
+// if its peer takes that in time. A peer that reads nothing costs at most
+// Options.SendLimit, or one message that was broadcast and is longer, and stalls nobody.
 //
 // For a part of the connections, such as those of a room, call Send for each. To drop
 // one whose queue is full, close it in a goroutine of its own: Close sends the queue
