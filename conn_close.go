@@ -647,8 +647,8 @@ func (c *Conn) writeFailed(ctx context.Context, sent bool, err error) error {
 }
 
 // writeLost is writeFailed for what is written by no call: the next call gets the
-// cause. It returns err.
-func (c *Conn) writeLost(err error) error {
+// cause.
+func (c *Conn) writeLost(err error) {
 	c.mu.Lock()
 	if c.broken == nil {
 		c.broken = ofStream(err)
@@ -662,7 +662,6 @@ func (c *Conn) writeLost(err error) error {
 	default:
 		c.findReason()
 	}
-	return err
 }
 
 func tookNothing(err error) error {

@@ -218,7 +218,7 @@ func (c *Conn) drainOnce(over <-chan struct{}) (more bool) {
 	if messages := c.takeQueued(); len(messages) > 0 {
 		c.mu.Unlock()
 		if err := c.writeQueued(messages); err != nil {
-			_ = c.writeLost(err) // later calls report it
+			c.writeLost(err) // later calls report it
 		}
 		c.mu.Lock()
 	}
@@ -485,7 +485,7 @@ func (c *Conn) finishQueued(messages []*Prepared, n int, err error) {
 		c.noLonger(messages)
 	}
 	if err != nil && err != errCutShort {
-		_ = c.writeLost(err)
+		c.writeLost(err)
 	}
 	c.mu.Lock()
 	more := c.drained()
