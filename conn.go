@@ -76,9 +76,9 @@ type Conn struct {
 	deflater     *deflater  // made on first use; guarded by framing
 	fragmenting  bool       // a MessageWriter has begun a message; guarded by framing
 
-	served    bool   // a Server has it; guarded by mu
-	eventMode bool   // messages go to a function; guarded by mu
-	onOver    func() // called when the connection is over, perhaps twice; guarded by mu
+	served    bool  // a Server has it; guarded by mu
+	eventMode bool  // messages go to a function; guarded by mu
+	onOver    waker // is woken when the connection is over, perhaps twice; nil: nobody is; guarded by mu
 
 	openWriter  *MessageWriter // that has the turn for sending; nil: none; guarded by mu
 	sent        uint32         // counts what MessageWriters have written; guarded by mu
@@ -87,6 +87,10 @@ type Conn struct {
 	local       net.Addr
 	value       any // guarded by mu
 }
+
+// waker is who wants to know that a connection is over. An interface holds it, as it
+// does the controlHandler, without the allocation that a method as a function costs.
+type waker interface{ wake() }
 
 // limits are what a connection may cost: Options, resolved. Shared by
 // connections, so constant.
@@ -125,7 +129,7 @@ func newConn(cfg config) *Conn {
 	if !c.r.src.raw.isRaw() {
 		c.r.src.stream = below{c.r.src.stream}
 	}
-	c.r.control = c.controlFrame
+	c.r.control = c
 	c.r.limit.Store(cfg.limits.readLimit)
 	c.r.frames, c.r.deflate = cfg.limits.maxFragments, cfg.deflate
 	c.r.seq = sequence{masked: !cfg.client, deflate: cfg.deflate != nil}

@@ -610,7 +610,7 @@ func (c *Conn) proclaim() {
 		timer.Stop()
 	}
 	if onOver != nil {
-		onOver()
+		onOver.wake()
 	}
 	for _, stop := range stops {
 		if stop != nil {

@@ -193,7 +193,7 @@ func (e *eventConn) start() {
 	e.state.Store(eventBusy) // who wakes it before all is set up makes work look again
 	e.waits = true
 	c.mu.Lock()
-	c.onOver = e.wake
+	c.onOver = e
 	isRead := c.reading.held
 	c.mu.Unlock()
 	if isRead {

@@ -993,14 +993,14 @@ func TestNothingIsDeliveredAfterCloseHasReturned(t *testing.T) {
 	p.sends(text("one"), ping("while Close runs"), text("two"))
 	p.hasSent()
 	c := NewServerConn(near, &s.Options)
-	c.r.control = func(op Opcode, payload []byte) error {
+	c.r.control = controlFunc(func(op Opcode, payload []byte) error {
 		if op == OpPing {
 			closed := make(chan struct{})
 			go func() { defer close(closed); _ = c.Close(StatusGoingAway, "") }()
 			<-closed
 		}
 		return c.controlFrame(op, payload)
-	}
+	})
 	if err := s.Serve(c, nil); err != nil {
 		t.Fatal(err)
 	}

@@ -159,7 +159,7 @@ func newReading(t *testing.T, octets, cuts []byte, setup fuzzSetup) *reading {
 	x := &reading{t: t, setup: setup}
 	x.stream = &chunks{octets: rest, cuts: cuts, late: setup.has(setLate), arrived: len(ahead), pause: func() error { return errWouldBlock }}
 	x.r.init(x.stream, ahead)
-	x.r.control = func(op Opcode, p []byte) error {
+	x.r.control = controlFunc(func(op Opcode, p []byte) error {
 		if op == OpClose {
 			closed, err := parseClosePayload(p)
 			if err == nil {
@@ -169,7 +169,7 @@ func newReading(t *testing.T, octets, cuts []byte, setup fuzzSetup) *reading {
 		}
 		x.got.seen = append(x.got.seen, occurrence{op, string(p)})
 		return nil
-	}
+	})
 	limit, frames := setup.limits()
 	x.r.limit.Store(int64(limit))
 	x.r.frames, x.r.deflate = frames, setup.params()

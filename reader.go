@@ -52,10 +52,10 @@ const (
 // use.
 type reader struct {
 	src     source
-	control func(op Opcode, payload []byte) error // told of each control frame; payload is valid until it returns
-	limit   atomic.Int64                          // octets of one message after decompression
-	frames  int                                   // frames of one message
-	deflate *deflateParams                        // nil: no compression
+	control controlHandler // told of each control frame
+	limit   atomic.Int64   // octets of one message after decompression
+	frames  int            // frames of one message
+	deflate *deflateParams // nil: no compression
 
 	buf      *buffer // octets that have arrived: buf[pos:end]; nil: none
 	pos, end int
@@ -74,6 +74,11 @@ type reader struct {
 	inflate *inflater // made on first use
 	fed     int       // octets of buf that inflate looks at
 	saved   []byte    // octets of the open message that were taken for a read that was interrupted
+}
+
+// controlHandler is told of control frames. payload is valid until controlFrame returns.
+type controlHandler interface {
+	controlFrame(op Opcode, payload []byte) error
 }
 
 // ctlFrame is a control frame that arrives in pieces.
@@ -255,7 +260,7 @@ func (r *reader) controlFrame(h *Header) error {
 	if h.Masked {
 		Mask(p, h.Key, 0)
 	}
-	return r.control(h.Opcode, p)
+	return r.control.controlFrame(h.Opcode, p)
 }
 
 // restOfControl takes the payload of a control frame that arrives in pieces.
@@ -276,7 +281,7 @@ func (r *reader) restOfControl() error {
 	if f.header.Masked {
 		Mask(f.payload, f.header.Key, 0)
 	}
-	return r.control(f.header.Opcode, f.payload)
+	return r.control.controlFrame(f.header.Opcode, f.payload)
 }
 
 // read takes octets of the open message, at least one unless p is empty: then it

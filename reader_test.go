@@ -42,6 +42,11 @@ func (s *script) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// controlFunc is a controlHandler.
+type controlFunc func(op Opcode, payload []byte) error
+
+func (f controlFunc) controlFrame(op Opcode, payload []byte) error { return f(op, payload) }
+
 // heard is what a reader has come to: messages and control frames in their order,
 // and how it ended.
 type heard struct {
@@ -49,7 +54,7 @@ type heard struct {
 	end  error
 }
 
-func (h *heard) control(op Opcode, payload []byte) error {
+func (h *heard) controlFrame(op Opcode, payload []byte) error {
 	h.said = append(h.said, fmt.Sprintf("%v %q", op, payload))
 	return nil
 }
@@ -67,7 +72,7 @@ func sum(p []byte) (n uint32) {
 
 // newReader makes a reader of a client's frames.
 func newReader(stream io.Reader, h *heard) *reader {
-	r := &reader{control: h.control, frames: 1000, seq: sequence{masked: true}}
+	r := &reader{control: h, frames: 1000, seq: sequence{masked: true}}
 	r.init(stream, nil)
 	r.limit.Store(1 << 20)
 	return r
@@ -138,7 +143,7 @@ func naiveReading(b []byte) (h heard) {
 		payload := unmasked(header, b[n:n+int(header.Length)])
 		b = b[n+int(header.Length):]
 		if header.Opcode.isControl() {
-			_ = h.control(header.Opcode, payload)
+			_ = h.controlFrame(header.Opcode, payload)
 			continue
 		}
 		if header.Opcode != OpContinuation {
