@@ -1,8 +1,11 @@
 package websocket
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -92,6 +95,161 @@ func BenchmarkParseHeader(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// BenchmarkSequence judges the frames of a message that a Ping interrupts.
+func BenchmarkSequence(b *testing.B) {
+	frames := []Header{{Opcode: OpText}, {Fin: true, Opcode: OpPing}, {Opcode: OpContinuation}, {Fin: true, Opcode: OpContinuation}}
+	var s sequence
+	b.ReportAllocs()
+	for b.Loop() {
+		for i := range frames {
+			if err := s.accept(&frames[i]); err != nil {
+				b.Fatal(err)
+			}
+		}
+		s.end()
+	}
+}
+
+// benchSizes are payloads from a chat's line to more than one read brings.
+var benchSizes = []int{32, 512, 4 << 10, 64 << 10}
+
+// BenchmarkReader reads binary messages of a client out of memory, whole.
+func BenchmarkReader(b *testing.B) {
+	for _, n := range benchSizes {
+		b.Run(fmt.Sprintf("octets=%d", n), func(b *testing.B) {
+			frame := AppendHeader(nil, Header{Fin: true, Opcode: OpBinary, Masked: true, Key: [4]byte{1, 2, 3, 4}, Length: int64(n)})
+			r := newReader(&again{octets: append(frame, make([]byte, n)...)}, new(heard))
+			buf := make([]byte, 0, n)
+			b.SetBytes(int64(n))
+			b.ReportAllocs()
+			for b.Loop() {
+				_, err := r.next()
+				if err == nil {
+					buf, err = r.appendMessage(buf[:0])
+				}
+				if err != nil || len(buf) != n {
+					b.Fatalf("got %d octets and %v", len(buf), err)
+				}
+			}
+		})
+	}
+}
+
+// again is a stream of the same octets again and again.
+type again struct {
+	octets []byte
+	at     int
+}
+
+func (a *again) Read(p []byte) (int, error) {
+	n := copy(p, a.octets[a.at:])
+	a.at = (a.at + n) % len(a.octets)
+	return n, nil
+}
+
+func BenchmarkWriter(b *testing.B) {
+	for _, side := range []string{"server", "client"} {
+		for _, n := range benchSizes {
+			b.Run(fmt.Sprintf("%s/octets=%d", side, n), func(b *testing.B) {
+				w := writer{client: side == "client"}
+				w.init(discarding{}, new(rawReader))
+				p := make([]byte, n)
+				b.SetBytes(int64(n))
+				b.ReportAllocs()
+				for b.Loop() {
+					if _, err := w.frame(&Header{Fin: true, Opcode: OpBinary, Length: int64(n)}, p); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+}
+
+// BenchmarkQueue queues eight messages and takes them.
+func BenchmarkQueue(b *testing.B) {
+	msg := prepared(b, Binary, strings.Repeat("x", 512))
+	var q queue
+	b.ReportAllocs()
+	for b.Loop() {
+		for range 8 {
+			if !q.put(msg, defaultSendLimit) {
+				b.Fatal("the queue is full")
+			}
+		}
+		q.done(q.take())
+	}
+}
+
+// BenchmarkConn sends a message over TCP and reads it at the other end.
+func BenchmarkConn(b *testing.B) {
+	for _, from := range []string{"server", "client"} {
+		for _, n := range benchSizes[:3] { // what a socket takes though nobody reads yet
+			b.Run(fmt.Sprintf("%s/octets=%d", from, n), func(b *testing.B) {
+				near, far := tcpEnds(b)
+				writes, reads := NewServerConn(near, nil), NewClientConn(far, nil)
+				if from == "client" {
+					writes, reads = reads, writes
+				}
+				ctx, p, buf := context.Background(), make([]byte, n), make([]byte, 0, n)
+				b.SetBytes(int64(n))
+				b.ReportAllocs()
+				for b.Loop() {
+					if err := writes.Write(ctx, Binary, p); err != nil {
+						b.Fatal(err)
+					}
+					if _, got, err := reads.ReadAppend(ctx, buf); err != nil || len(got) != n {
+						b.Fatalf("got %d octets and %v", len(got), err)
+					}
+				}
+				_, _ = writes.CloseNow(), reads.CloseNow()
+			})
+		}
+	}
+}
+
+// BenchmarkNetConn is BenchmarkConn for a stream of octets.
+func BenchmarkNetConn(b *testing.B) {
+	for _, n := range benchSizes[:3] {
+		b.Run(fmt.Sprintf("octets=%d", n), func(b *testing.B) {
+			near, far := tcpEnds(b)
+			writes, reads := NetConn(NewServerConn(near, nil), Binary), NetConn(NewClientConn(far, nil), Binary)
+			go func() { _, _ = io.Copy(io.Discard, writes) }() // reads the Close frame
+			p := make([]byte, n)
+			b.SetBytes(int64(n))
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := writes.Write(p); err != nil {
+					b.Fatal(err)
+				}
+				if _, err := io.ReadFull(reads, p); err != nil {
+					b.Fatal(err)
+				}
+			}
+			_ = reads.Close()
+		})
+	}
+}
+
+// BenchmarkDial opens a connection, with all that net/http does for it at both ends, and
+// cuts it off.
+func BenchmarkDial(b *testing.B) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if c, err := Accept(w, r, nil); err == nil {
+			_ = c.CloseNow()
+		}
+	}))
+	defer s.Close()
+	b.ReportAllocs()
+	for b.Loop() {
+		c, resp, err := Dial(b.Context(), s.URL, nil)
+		if err != nil {
+			b.Fatal(resp, err)
+		}
+		_ = c.CloseNow()
 	}
 }
 
