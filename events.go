@@ -217,6 +217,7 @@ func (e *eventConn) begin() {
 		if err := c.takeOver(); err != nil {
 			_ = c.fail(err, StatusInternalError, "")
 		} else {
+			c.r.inPlace = true
 			e.watch()
 		}
 		c.unlockRead()

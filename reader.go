@@ -46,6 +46,10 @@ const (
 	// directRead is from how many octets on a payload is read straight to where
 	// it is wanted, and not by way of a pooled buffer.
 	directRead = 4 << 10
+	// longCopied is up to how many octets payloads are read many at a time, where more
+	// is waiting, though each has to be copied from there to where it is wanted. Longer
+	// ones are read straight to it, for the better part.
+	longCopied = 32 << 10
 )
 
 // reader turns the octets of a stream into messages. Not safe for concurrent
@@ -56,6 +60,7 @@ type reader struct {
 	limit   atomic.Int64   // octets of one message after decompression
 	frames  int            // frames of one message
 	deflate *deflateParams // nil: no compression
+	inPlace bool           // messages are taken by view, where that is possible
 
 	buf      *buffer // octets that have arrived: buf[pos:end]; nil: none
 	pos, end int
@@ -174,7 +179,7 @@ func (r *reader) fill() error {
 // a read that was filled to the brim, a long one ends where a message like the last
 // would: then all that are in it are there whole. A declared length may be anything.
 func (r *reader) most() int {
-	if !r.src.raw.isFull() || r.ahead.Length > longBufferSize-maxHeader {
+	if !r.src.raw.isFull() || r.ahead.Length > longBufferSize-maxHeader || !r.inPlace && r.ahead.Length > longCopied {
 		return 0
 	}
 	var header [maxHeader]byte

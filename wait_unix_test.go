@@ -9,7 +9,7 @@ import (
 
 // A long read ends within its buffer, and is longer than a usual one, whatever the last header has declared.
 func TestLongReadEndsWithinItsBuffer(t *testing.T) {
-	var r reader
+	r := reader{inPlace: true}
 	r.src.raw.full = true
 	for _, length := range []int64{0, 1, 125, 126, 65_535, 65_536, 1 << 17, bufferSize, longBufferSize/2 - 13, longBufferSize / 2, longBufferSize/2 + 1,
 		longBufferSize - 15, longBufferSize - maxHeader, longBufferSize - maxHeader + 1, longBufferSize, 1 << 20, 1 << 31, 1 << 32, math.MaxInt64 - 14, math.MaxInt64} {
@@ -21,6 +21,24 @@ func TestLongReadEndsWithinItsBuffer(t *testing.T) {
 					t.Errorf("length %d, %d left: a long read of %d octets", length, r.left, most)
 				}
 			}
+		}
+	}
+}
+
+// What has to be copied is read many messages at a time only where they are short: of a long one, the better part can
+// be read straight to where it is wanted.
+func TestLongReadsAreForViewsAndShortMessages(t *testing.T) {
+	for _, row := range []struct {
+		length        int64
+		view, copying bool // by a long read
+	}{{0, true, true}, {512, true, true}, {4 << 10, true, true}, {32 << 10, true, true}, {32<<10 + 1, true, false}, {64 << 10, true, false}, {1 << 20, false, false}} {
+		var r reader
+		r.src.raw.full = true
+		r.ahead = Header{Fin: true, Opcode: OpBinary, Masked: true, Length: row.length}
+		copying := r.most() > 0
+		r.inPlace = true
+		if view := r.most() > 0; view != row.view || copying != row.copying {
+			t.Errorf("%d octets: a long read to be viewed %t, to be copied %t, want %t and %t", row.length, view, copying, row.view, row.copying)
 		}
 	}
 }
