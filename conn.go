@@ -83,14 +83,16 @@ type Conn struct {
 	openWriter  *MessageWriter // that has the turn for sending; nil: none; guarded by mu
 	sent        uint32         // counts what MessageWriters have written; guarded by mu
 	subprotocol string
-	remote      net.Addr // where conn is nil
-	local       net.Addr
-	value       any // guarded by mu
+	ends        *ends // where conn is nil; else nil
+	value       any   // guarded by mu
 }
 
 // waker is who wants to know that a connection is over. An interface holds it, as it
 // does the controlHandler, without the allocation that a method as a function costs.
 type waker interface{ wake() }
+
+// ends are the addresses of a stream that does not know them.
+type ends struct{ remote, local net.Addr }
 
 // limits are what a connection may cost: Options, resolved. Shared by
 // connections, so constant.
@@ -121,10 +123,10 @@ func newConn(cfg config) *Conn {
 		rwc:         cfg.rwc,
 		limits:      cfg.limits,
 		subprotocol: cfg.subprotocol,
-		remote:      cfg.remote,
-		local:       cfg.local,
 	}
-	c.conn, _ = cfg.rwc.(net.Conn)
+	if c.conn, _ = cfg.rwc.(net.Conn); c.conn == nil {
+		c.ends = &ends{cfg.remote, cfg.local}
+	}
 	c.r.init(cfg.rwc, cfg.ahead)
 	if !c.r.src.raw.isRaw() {
 		c.r.src.stream = below{c.r.src.stream}
@@ -448,7 +450,7 @@ func (c *Conn) RemoteAddr() net.Addr {
 	if c.conn != nil {
 		return c.conn.RemoteAddr()
 	}
-	return c.remote
+	return c.ends.remote
 }
 
 // LocalAddr returns our own address, or nil where it is not known.
@@ -456,7 +458,7 @@ func (c *Conn) LocalAddr() net.Addr {
 	if c.conn != nil {
 		return c.conn.LocalAddr()
 	}
-	return c.local
+	return c.ends.local
 }
 
 // Underlying returns the connection below, for its TLS state and socket options.

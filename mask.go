@@ -46,3 +46,26 @@ func Mask(b []byte, key [4]byte, offset int) int {
 	le.PutUint64(end, last)
 	return next
 }
+
+// maskTo is Mask for octets that have to be copied too: it puts src, masked or
+// unmasked, to dst, which has as many octets and does not overlap it. One way through
+// a long payload costs less than two.
+func maskTo(dst, src []byte, key [4]byte, offset int) int {
+	le := binary.LittleEndian
+	half := bits.RotateLeft32(le.Uint32(key[:]), -8*(offset&3))
+	word := uint64(half)<<32 | uint64(half)
+	i := 0
+	for ; i <= len(src)-64 && i <= len(dst)-64; i += 64 { // so for both, as in Mask
+		s, d := src[i:i+64:i+64], dst[i:i+64:i+64]
+		le.PutUint64(d[0:8], le.Uint64(s[0:8])^word)
+		le.PutUint64(d[8:16], le.Uint64(s[8:16])^word)
+		le.PutUint64(d[16:24], le.Uint64(s[16:24])^word)
+		le.PutUint64(d[24:32], le.Uint64(s[24:32])^word)
+		le.PutUint64(d[32:40], le.Uint64(s[32:40])^word)
+		le.PutUint64(d[40:48], le.Uint64(s[40:48])^word)
+		le.PutUint64(d[48:56], le.Uint64(s[48:56])^word)
+		le.PutUint64(d[56:64], le.Uint64(s[56:64])^word)
+	}
+	copy(dst[i:], src[i:])
+	return Mask(dst[i:], key, offset) // 64 octets leave the offset as it was
+}

@@ -38,6 +38,31 @@ func TestMaskEqualsNaiveTwin(t *testing.T) {
 	}
 }
 
+// TestMaskToEqualsNaiveTwin does the same on the way from one place to another, and
+// looks that neither the source nor what surrounds the target changes.
+func TestMaskToEqualsNaiveTwin(t *testing.T) {
+	key := [4]byte{0x37, 0xfa, 0x21, 0x3d}
+	source := make([]byte, 300)
+	for i := range source {
+		source[i] = byte(i * 7)
+	}
+	before := bytes.Clone(source)
+	for length := range 270 {
+		for offset := range 5 {
+			for start := range 9 {
+				got, want := bytes.Repeat([]byte{0x55}, 300), bytes.Repeat([]byte{0x55}, 300)
+				copy(want[start:], source[9-start:9-start+length])
+				next := maskTo(got[start:start+length], source[9-start:9-start+length], key, offset)
+				wantNext := naiveMask(want[start:start+length], key, offset)
+				if !bytes.Equal(got, want) || next != wantNext || !bytes.Equal(source, before) {
+					t.Fatalf("%d octets at offset %d, to %d octets into memory: next offset %d, want %d; got\n%x\nwant\n%x",
+						length, offset, start, next, wantNext, got, want)
+				}
+			}
+		}
+	}
+}
+
 // TestMaskInPieces masks a payload in two pieces, which is the same as at once.
 func TestMaskInPieces(t *testing.T) {
 	key := [4]byte{1, 2, 4, 8}

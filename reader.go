@@ -60,7 +60,6 @@ type reader struct {
 	limit   atomic.Int64   // octets of one message after decompression
 	frames  int            // frames of one message
 	deflate *deflateParams // nil: no compression
-	inPlace bool           // messages are taken by view, where that is possible
 
 	buf      *buffer // octets that have arrived: buf[pos:end]; nil: none
 	pos, end int
@@ -72,6 +71,7 @@ type reader struct {
 	seq     sequence
 	left    int64 // octets of the data frame's payload that were not taken yet
 	key     [4]byte
+	inPlace bool      // messages are taken by view, where that is possible; here for size
 	offset  int       // where in the masking key the next octet is
 	ctl     *ctlFrame // a control frame of which only a part has arrived; nil: none
 	size    int64     // octets of the open message that were taken, after decompression
@@ -376,11 +376,25 @@ func (r *reader) payload(p []byte) (int, error) {
 				return 0, err
 			}
 		}
-		n = copy(p, r.buf.octets[r.pos:r.end])
-		r.pos += n
+		n = min(len(p), r.buffered())
+		r.copied(p[:n])
+		return n, nil
 	}
 	r.unmask(p[:n])
 	return n, nil
+}
+
+// copied copies the next octets of the frame's payload, which have arrived, to p,
+// unmasks them and counts them off.
+func (r *reader) copied(p []byte) {
+	from := r.buf.slice(r.pos, len(p))
+	if r.seq.masked {
+		r.offset = maskTo(p, from, r.key, r.offset)
+	} else {
+		copy(p, from)
+	}
+	r.pos += len(p)
+	r.left -= int64(len(p))
 }
 
 // unmask unmasks the next octets of the frame's payload and counts them off.

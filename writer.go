@@ -107,8 +107,8 @@ func (w *writer) masked(header []byte, key [4]byte, p []byte) (n int64, err erro
 	b, offset := append(buf.octets[:0], header...), 0
 	for len(p) > 0 {
 		some := min(len(p), cap(b)-len(b))
-		b = append(b, p[:some]...)
-		offset = Mask(b[len(b)-some:], key, offset)
+		b = b[:len(b)+some]
+		offset = maskTo(b[len(b)-some:], p[:some], key, offset)
 		written, err := w.write(b)
 		if n += written; err != nil {
 			return n, err
