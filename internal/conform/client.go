@@ -29,8 +29,8 @@ type Exam struct {
 	mu      sync.Mutex
 	results map[string]Result // by the case's id
 	conns   map[net.Conn]struct{}
-	keys    map[string]bool // all Sec-WebSocket-Key values so far
-	changed *sync.Cond      // results
+	keys    map[string]string // the case that each Sec-WebSocket-Key came with last
+	changed *sync.Cond        // results
 	running int
 }
 
@@ -45,7 +45,7 @@ func Listen(address string, config *tls.Config, cfg Config) (*Exam, error) {
 	}
 	cfg = cfg.withDefaults()
 	e := &Exam{cfg: cfg, ln: ln, cases: cfg.selected(Client), tls: config != nil,
-		results: make(map[string]Result), conns: make(map[net.Conn]struct{}), keys: make(map[string]bool)}
+		results: make(map[string]Result), conns: make(map[net.Conn]struct{}), keys: make(map[string]string)}
 	e.changed = sync.NewCond(&e.mu)
 	e.wg.Add(1)
 	go e.accept()
@@ -187,13 +187,24 @@ func (e *Exam) examine(of *Case, conn net.Conn, br *bufio.Reader, h head, target
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, key := range h.values("Sec-WebSocket-Key") {
-		if e.keys[key] && of.ID == "4.1-key-fresh" {
+		const fresh = "4.1-key-fresh"
+		switch before, again := e.keys[key]; {
+		case again && of.ID == fresh:
 			r.Verdict, r.Why = Wrong, "the request has a Sec-WebSocket-Key that was used before"
+		case again && before == fresh: // clients may run cases side by side, and this one is the first that ends then
+			late := e.results[fresh]
+			late.Verdict, late.Why = Wrong, "a later request has the same Sec-WebSocket-Key"
+			e.record(late)
 		}
-		e.keys[key] = true
+		e.keys[key] = of.ID
 	}
-	e.results[of.ID] = r
 	e.running--
+	e.record(r)
+}
+
+// record takes note of a result. Called with e.mu held.
+func (e *Exam) record(r Result) {
+	e.results[r.ID] = r
 	e.changed.Broadcast()
 	e.cfg.Progress(r)
 }
