@@ -340,7 +340,7 @@ func (e *eventConn) readAll() error {
 		if err != nil {
 			return err
 		}
-		more := c.r.hasWhole()
+		more := c.r.hasWhole() || !e.waits && c.r.hasFilled()
 		if !c.calling.Load() { // a load costs next to nothing, and a store what a lock does
 			c.calling.Store(true)
 		}
@@ -390,8 +390,14 @@ func (e *eventConn) await() (Message, error) {
 	}
 	for {
 		msg, err := e.next()
-		if err == nil || err == errWouldBlock && !e.waits {
-			return msg, err
+		if err == nil {
+			return msg, nil
+		}
+		if lost := e.uncork(); lost != nil && err == errWouldBlock { // before the connection is over for err
+			return Message{}, lost
+		}
+		if err == errWouldBlock && !e.waits {
+			return Message{}, err
 		}
 		if err = c.readPaused(context.Background(), err); err != nil {
 			return Message{}, err
@@ -448,6 +454,14 @@ func (e *eventConn) shrink() {
 // hasStalled says whether shrink has something to do.
 func (e *eventConn) hasStalled() bool {
 	return e.spare.Load() && monotonic()-e.c.r.src.lastOctet() > stallTime
+}
+
+// uncork writes what was held back for messages that did not come.
+func (e *eventConn) uncork() error {
+	if e.c.w.corked.Load() {
+		e.c.w.corked.Store(false)
+	}
+	return e.flush()
 }
 
 // flush writes what is held back.

@@ -343,6 +343,65 @@ func TestUrgentOctetHidesNothingBehindIt(t *testing.T) {
 	p.want("the echo of all", text("wait"), text("before"), text("behind"))
 }
 
+// Behind a buffer that was filled to the brim there is more, as a rule: the answer to its
+// last message waits for that, but not for long where nothing is there.
+func TestAnswerBehindAFullBufferWaitsForMore(t *testing.T) {
+	for _, row := range []struct {
+		octets      int // those of a message that has no buffer to itself come in any number of reads
+		waits, ends bool
+	}{{bufferSize, true, false}, {bufferSize, true, true}, {bufferSize - 1, false, false}, {bufferSize + 1, false, false}, {1 << 20, false, false}} {
+		entered, release, waits := make(chan bool), make(chan bool), make(chan bool, 1)
+		s := &Server{Options: *quiet(), Message: func(c *Conn, msg Message) error {
+			if len(msg.Data) == 1 {
+				entered <- true
+				<-release
+				return nil
+			}
+			waits <- c.w.corked.Load()
+			return writeBack(c, msg)
+		}}
+		c, p := eventsOver(t, s)
+		p.sends(text("1"))
+		<-entered
+		long := binaryOf(strings.Repeat("x", row.octets-maxHeader))
+		p.sends(long)
+		if row.ends {
+			p.hasSent()
+			p.stopsTalking()
+		}
+		for row.octets <= bufferSize && !hasArrived(t, c, row.octets) {
+			time.Sleep(time.Millisecond)
+		}
+		for e := range s.eventConns() {
+			close(release)
+			for e.state.Load() == eventBusy || e.state.Load() == eventAgain {
+				runtime.Gosched()
+			}
+			if c.w.holds.Load() {
+				t.Errorf("%d octets: nothing more is there, and the end of the answer is held back", row.octets)
+			}
+		}
+		if got := <-waits; got != row.waits {
+			t.Errorf("%d octets: the answer waits: %t, want %t", row.octets, got, row.waits)
+		}
+		p.want("the echo, whole", long)
+	}
+}
+
+// hasArrived says whether n octets wait to be read by c.
+func hasArrived(t *testing.T, c *Conn, n int) bool {
+	t.Helper()
+	p := make([]byte, n+1)
+	got := 0
+	err := c.r.src.raw.raw.Control(func(fd uintptr) {
+		got, _, _ = syscall.Recvfrom(int(fd), p, syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got == n
+}
+
 // An event that is late names a connection that has gone: its place may be
 // another's by then.
 func TestLateEventWakesNobodyElse(t *testing.T) {

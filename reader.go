@@ -584,6 +584,10 @@ func (r *reader) hasWhole() bool {
 	return r.ahead.Fin && !r.ahead.Opcode.isControl() && r.ahead.Length <= int64(r.buffered()-r.aheadLen)
 }
 
+// hasFilled says whether the last message has arrived in a buffer that was filled to the
+// brim: then more is waiting, as a rule.
+func (r *reader) hasFilled() bool { return r.buf != nil && r.src.raw.isFull() }
+
 // aheadReader gives octets that came before the reader was there, and then
 // those of the stream.
 type aheadReader struct {

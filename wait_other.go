@@ -22,3 +22,4 @@ type rawWriter struct{}
 func (w *rawWriter) init(*rawReader)           {}
 func (w *rawWriter) isRaw() bool               { return false }
 func (w *rawWriter) write([]byte) (int, error) { return 0, nil }
+func (w *rawWriter) segment() int              { return 1 }

@@ -29,3 +29,10 @@ func isOutOfReach(stream any) bool {
 	}) // an error is that of a connection that is over
 	return info[2] >= lostPatience
 }
+
+// segmentOf is how many octets TCP sends at a time on a socket, 0 where it is none of
+// TCP.
+func segmentOf(fd int) int {
+	octets, _ := syscall.GetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_MAXSEG)
+	return octets
+}

@@ -68,3 +68,23 @@ func unplug(t *testing.T, conn *net.TCPConn) {
 		t.Fatal(err)
 	}
 }
+
+// What TCP sends at a time is known of a TCP connection, and of no other.
+func TestSegmentOfTCP(t *testing.T) {
+	well, _ := tcpPair(t)
+	over, _ := tcpPair(t)
+	_ = over.Close()
+	local, _ := overUnix(t)
+	for _, row := range []struct {
+		what     string
+		conn     net.Conn
+		from, to int
+	}{{"TCP", well, 500, 1 << 16}, {"TCP that is over", over, 1, 1}, {"a Unix socket", local.conn, 1, 1}} {
+		r, w := new(rawReader), new(rawWriter)
+		r.init(row.conn)
+		w.init(r)
+		if got := w.segment(); got < row.from || got > row.to {
+			t.Errorf("%s: %d octets, want %d to %d", row.what, got, row.from, row.to)
+		}
+	}
+}

@@ -168,9 +168,12 @@ type rawWriter struct {
 
 	// What try is to do and has done.
 	p   []byte
-	n   int
+	n   int // or askSegment
 	err error
 }
+
+// askSegment has try ask how many octets TCP sends at a time, instead of writing.
+const askSegment = -1
 
 // init makes w write to what r reads from.
 func (w *rawWriter) init(r *rawReader) { w.raw = r.raw }
@@ -181,11 +184,8 @@ func (w *rawWriter) isRaw() bool { return w.raw != nil }
 // write writes as much of p as the socket takes at once, which may be nothing;
 // that is no error.
 func (w *rawWriter) write(p []byte) (int, error) {
-	if w.try == nil {
-		w.try = w.tryOnce
-	}
 	w.p, w.n, w.err = p, 0, nil
-	err := w.raw.Write(w.try)
+	err := w.run()
 	w.p = nil
 	if err != nil {
 		return w.n, err
@@ -193,7 +193,25 @@ func (w *rawWriter) write(p []byte) (int, error) {
 	return w.n, w.err
 }
 
+// segment is how many octets TCP sends at a time, 1 where that is not known.
+func (w *rawWriter) segment() int {
+	w.n = askSegment
+	_ = w.run() // an error shows again in the next write
+	return max(1, w.n)
+}
+
+func (w *rawWriter) run() error {
+	if w.try == nil {
+		w.try = w.tryOnce
+	}
+	return w.raw.Write(w.try)
+}
+
 func (w *rawWriter) tryOnce(fd uintptr) bool {
+	if w.n == askSegment {
+		w.n = segmentOf(int(fd))
+		return true
+	}
 	for w.n < len(w.p) {
 		n, err := syscall.Write(int(fd), w.p[w.n:])
 		switch {

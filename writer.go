@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"os"
 	"sync"
@@ -20,8 +21,10 @@ const (
 	// copyLimit is up to how many octets a payload is copied behind its header;
 	// a longer one of a server is written from where it is.
 	copyLimit = 16 << 10
-	// writeChunk is the most that is waited for at a time, so that progress shows.
+	// writeChunk is the most that is waited for at a time, so that progress shows, but for
+	// maxFront octets that belong in front of it: a header, and an end that was held back.
 	writeChunk = 64 << 10
+	maxFront   = copyLimit + maxHeader
 	// writeAtOnce is the most that is written without a look at whether to go on.
 	writeAtOnce = 4 << 20
 	// streamChunk is writeChunk where a write that has timed out can't go on, as
@@ -39,6 +42,7 @@ type writer struct {
 	conn    net.Conn      // stream, if it has deadlines; else nil
 	raw     rawWriter     // for writing without waiting
 	client  bool          // frames are masked
+	segment uint16        // octets that TCP sends at a time, when it was asked last; 1: not known; 0: never
 	timeout time.Duration // longest that the peer may take nothing; 0: no limit
 	expiry  *time.Timer   // of a write where there is no raw: see startTimers; nil: not needed
 
@@ -60,7 +64,7 @@ func (w *writer) init(stream io.Writer, r *rawReader) {
 // plan is what one write needs, pooled.
 type plan struct {
 	buf   [copyLimit + maxHeader]byte
-	parts [2][]byte
+	parts [3][]byte
 	bufs  net.Buffers
 }
 
@@ -85,10 +89,17 @@ func (w *writer) frame(h *Header, p []byte) (n int64, err error) {
 		b = append(b, p...)
 		w.mask(b[len(b)-len(p):], h.Key)
 		return w.write(b)
+	case w.gathers(p):
+		return w.gather(f, b, p)
 	case w.client:
 		return w.masked(b, h.Key, p)
 	}
-	return w.gather(f, b, p)
+	return w.pieces(b, p)
+}
+
+// gathers says whether a payload is written from where it is.
+func (w *writer) gathers(p []byte) bool {
+	return len(p) > copyLimit && !w.client && w.raw.isRaw()
 }
 
 // mask masks a whole payload if w is a client's.
@@ -118,32 +129,85 @@ func (w *writer) masked(header []byte, key [4]byte, p []byte) (n int64, err erro
 	return n, nil
 }
 
-// gather writes a long frame of a server from two places. header has room for
-// copyLimit octets.
-func (w *writer) gather(f *plan, header, p []byte) (n int64, err error) {
-	if w.raw.isRaw() {
-		some := min(len(p), writeChunk)
-		f.parts = [2][]byte{header, p[:some]}
-		f.bufs = f.parts[:]
-		n, err = w.buffers(&f.bufs)
-		f.parts, f.bufs = [2][]byte{}, nil
-		p = p[some:]
-	} else {
-		some := min(len(p), streamChunk-len(header))
-		n, err = w.write(append(header, p[:some]...))
-		p = p[some:]
-	}
-	if err != nil || len(p) == 0 {
+// pieces writes a long frame of a server where no write is longer than streamChunk.
+// header has room for copyLimit octets.
+func (w *writer) pieces(header, p []byte) (n int64, err error) {
+	some := min(len(p), streamChunk-len(header))
+	n, err = w.write(append(header, p[:some]...))
+	if err != nil || some == len(p) {
 		return n, err
 	}
-	more, err := w.write(p)
+	more, err := w.write(p[some:])
 	return n + more, err
+}
+
+// gather writes a long frame of a server from where it is, behind what was held back.
+// While more is about to follow, the end that fills no segment of TCP is held back for
+// that: by itself it would cost as much as a full one, and wait for a timer where TCP
+// paces what it sends, as with BBR. Only where w.raw.isRaw.
+func (w *writer) gather(f *plan, header, p []byte) (n int64, err error) {
+	front := len(header)
+	if w.held != nil {
+		front += w.held.n
+	}
+	now := w.dueOf(front+len(p)) - front
+	some := min(now, writeChunk)
+	n, err = w.behindHeld(f, header, p[:some])
+	if err == nil && some < now {
+		var more int64
+		more, err = w.write(p[some:now])
+		n += more
+	}
+	if err == nil && now < len(p) {
+		w.held = heldBuffers.Get().(*heldBuffer)
+		w.held.n = copy(w.held.octets[:], p[now:])
+		w.holds.Store(true)
+	}
+	return n, err
+}
+
+// behindHeld writes what was held back, a header and a payload together.
+func (w *writer) behindHeld(f *plan, header, p []byte) (n int64, err error) {
+	f.parts = [...][]byte{nil, header, p}
+	f.bufs = f.parts[1:]
+	held := w.takeHeld()
+	if held != nil {
+		f.parts[0], f.bufs = held.octets[:held.n], f.parts[:]
+		n = maxHeader // as in frame
+	}
+	left, err := w.buffers(&f.bufs)
+	f.parts, f.bufs = [3][]byte{}, nil
+	held.free()
+	return n + left, err
+}
+
+// dueOf is how many of n octets are to be written now.
+func (w *writer) dueOf(n int) int {
+	if !w.corked.Load() {
+		return n
+	}
+	if w.held == nil || w.segment == 0 { // it grows with what the peer has room for
+		w.segment = uint16(min(w.raw.segment(), math.MaxUint16))
+	}
+	if end := unfilled(n, int(w.segment)); end <= copyLimit {
+		return n - end
+	}
+	return n
+}
+
+// unfilled is how many of n octets are behind the last segment that they fill: none
+// where they fill none, or each octet one.
+func unfilled(n, segment int) int {
+	if n < segment {
+		return 0
+	}
+	return n % segment
 }
 
 // heldLimit is how many octets are held back at most.
 const heldLimit = 64 << 10
 
-// heldBuffer is where frames are held back.
+// heldBuffer is where frames, and the ends of long ones, are held back.
 type heldBuffer struct {
 	octets [heldLimit]byte
 	n      int
@@ -155,7 +219,7 @@ var heldBuffers = sync.Pool{New: func() any { return new(heldBuffer) }}
 // more are about to follow. It says whether it did; a frame for which there is no
 // room has to be written after them.
 func (w *writer) hold(h *Header, p []byte) (done bool, err error) {
-	if w.held != nil && maxHeader+len(p) > heldLimit-w.held.n {
+	if w.held != nil && maxHeader+len(p) > heldLimit-w.held.n && !w.gathers(p) {
 		if _, err := w.flush(); err != nil {
 			return false, err
 		}
@@ -184,16 +248,31 @@ func (w *writer) keep(h *Header, p []byte) bool {
 // flush writes the frames that were held back. They count as sent, so after an
 // error nothing can follow.
 func (w *writer) flush() (n int64, err error) {
-	f := w.held
+	f := w.takeHeld()
 	if f == nil {
 		return 0, nil
 	}
-	w.held = nil
-	w.holds.Store(false)
 	n, err = w.write(f.octets[:f.n])
-	f.n = 0
-	heldBuffers.Put(f)
+	f.free()
 	return n, err
+}
+
+// takeHeld takes what is held back, to write it; nil if nothing is.
+func (w *writer) takeHeld() *heldBuffer {
+	f := w.held
+	if f != nil {
+		w.held = nil
+		w.holds.Store(false)
+	}
+	return f
+}
+
+// free gives f, if it is not nil, back to its pool.
+func (f *heldBuffer) free() {
+	if f != nil {
+		f.n = 0
+		heldBuffers.Put(f)
+	}
 }
 
 // appendFrame appends a whole frame to b, masked if w is a client's.
@@ -226,11 +305,11 @@ func (w *writer) buffers(v *net.Buffers) (n int64, err error) {
 	}
 }
 
-// putBuffers writes some of v: as many of its parts as writeChunk and a header have
-// room for, or some of the first.
+// putBuffers writes some of v: as many of its parts as writeChunk and what belongs in
+// front of it have room for, or some of the first.
 func (w *writer) putBuffers(v *net.Buffers) (n int64, err error) {
 	all, count, size := *v, 0, 0
-	for count < len(all) && size+len(all[count]) <= writeChunk+maxHeader {
+	for count < len(all) && size+len(all[count]) <= writeChunk+maxFront {
 		size += len(all[count])
 		count++
 	}

@@ -11,6 +11,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"runtime"
 	"testing"
 	"time"
 )
@@ -214,5 +215,100 @@ func TestWriteWhoseDeadlineCannotBeSetFails(t *testing.T) {
 	defer c.CloseNow()
 	if err := c.Write(t.Context(), Text, []byte("lost")); !errors.Is(err, errFull) {
 		t.Errorf("got %v, want %v", err, errFull)
+	}
+}
+
+// While more is to follow, what leaves of long frames is whole segments of TCP, unless
+// the rest is too long for a copy; in the end all is there, in order.
+func TestEndsThatFillNoSegmentAreHeldBack(t *testing.T) {
+	for _, corked := range []bool{true, false} {
+		r, peer := rawPair(t)
+		ours := r.src.stream.(net.Conn)
+		var w writer
+		w.init(ours, &r.src.raw)
+		got := make(chan []byte, 1)
+		go func() {
+			b, _ := io.ReadAll(peer)
+			got <- b
+		}()
+		var want []byte
+		send := func(size int) {
+			h, p := Header{Fin: true, Opcode: OpBinary, Length: int64(size)}, octetsOf(size)
+			want = append(AppendHeader(want, h), p...)
+			if _, err := w.frame(&h, p); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.corked.Store(corked)
+		waits, held, first := 0, 0, uint16(0)
+		for i, size := range []int{65_536, 65_536, 65_540, 1 << 20, 80_000, 65_536, 65_536, 100, 65_536, 70_000, 3 << 20, 65_536} {
+			before := len(want)
+			send(size)
+			all := waits + len(want) - before
+			switch segment := int(w.segment); {
+			case !corked:
+				waits = 0
+			case maxHeader+size <= heldLimit-waits && waits > 0, maxHeader+size <= copyLimit:
+				waits = all // copied
+			case unfilled(all, segment) <= copyLimit:
+				waits = unfilled(all, segment)
+			default:
+				waits = 0
+			}
+			if waits > 0 {
+				held++
+			}
+			if i == 0 {
+				first = w.segment
+			}
+			if has := w.held != nil; has != (waits > 0) || has && w.held.n != waits || w.holds.Load() != has {
+				t.Errorf("corked %t, frame %d of %d octets, segments of %d: want %d to wait, have %+v", corked, i, size, w.segment, waits, w.held)
+			}
+		}
+		if corked && runtime.GOOS == "linux" && (held < 6 || w.segment <= first) {
+			t.Errorf("something waited behind %d frames; segments of %d at first, %d now that the peer has more room", held, first, w.segment)
+		}
+		w.corked.Store(false)
+		send(copyLimit + 1) // takes those before with it
+		if w.held != nil || w.holds.Load() {
+			t.Errorf("corked %t: something is still held back", corked)
+		}
+		_ = ours.Close()
+		if !bytes.Equal(<-got, want) {
+			t.Errorf("corked %t: what has come is not what was sent", corked)
+		}
+	}
+}
+
+// What was held back is lost with a long frame that can't be written, so that this one
+// is not as if it had never been.
+func TestLongFrameThatTakesHeldBackOnesWithIt(t *testing.T) {
+	r, _ := rawPair(t)
+	var w writer
+	w.init(r.src.stream.(net.Conn), &r.src.raw)
+	for filler := make([]byte, 1<<20); ; {
+		if n, err := w.raw.write(filler); err != nil || n == 0 {
+			break
+		}
+	}
+	w.corked.Store(true)
+	for _, size := range []int{100, 100_000} {
+		if size > copyLimit {
+			w.interrupt()
+		}
+		n, err := w.frame(&Header{Fin: true, Opcode: OpBinary, Length: int64(size)}, octetsOf(size))
+		if (err != nil) != (size > copyLimit) || n == 0 {
+			t.Errorf("a frame of %d octets: %d have left, %v", size, n, err)
+		}
+	}
+}
+
+func TestUnfilledSegment(t *testing.T) {
+	for _, row := range []struct{ n, segment, want int }{
+		{12_345, 1, 0}, {999, 1000, 0}, {1000, 1000, 0}, {1001, 1000, 1}, {2999, 1000, 999}, {65_546, 65_483, 63},
+	} {
+		if got := unfilled(row.n, row.segment); got != row.want {
+			t.Errorf("%d octets in segments of %d: %d behind the last, want %d", row.n, row.segment, got, row.want)
+		}
 	}
 }
