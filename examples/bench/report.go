@@ -62,7 +62,11 @@ func processor() string {
 	if b, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
 		kernel = ", Linux " + strings.TrimSpace(string(b))
 	}
-	return fmt.Sprintf("%d × %s%s", runtime.NumCPU(), name, kernel)
+	congestion := "" // control; one that paces what TCP sends shows in long messages
+	if b, err := os.ReadFile("/proc/sys/net/ipv4/tcp_congestion_control"); err == nil {
+		congestion = ", TCP with " + strings.TrimSpace(string(b))
+	}
+	return fmt.Sprintf("%d × %s%s%s", runtime.NumCPU(), name, kernel, congestion)
 }
 
 func (r *report) save(name string) error {
