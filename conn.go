@@ -336,8 +336,9 @@ func (c *Conn) isLate(err error) bool {
 // MessageWriter that wrote nothing meanwhile fails, and the connection is as it was.
 // Text that is not UTF-8 is an error, and nothing is sent.
 //
-// Within Server.Message, nil may mean only that data is to leave with the answers to
-// the messages that came together with this one: if it can't, Server.Closed is told.
+// While Server.Message is called, nil may mean only that data, or the end of it, is to
+// leave with the answers to the messages that came together with this one: if it can't,
+// Server.Closed is told.
 func (c *Conn) Write(ctx context.Context, typ MessageType, data []byte) error {
 	if err := checkMessage(typ, data); err != nil {
 		return err

@@ -7,6 +7,7 @@ package websocket
 import (
 	"context"
 	"errors"
+	"io"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -14,8 +15,8 @@ import (
 )
 
 const (
-	// heldTime is how long frames are held back at most while further messages
-	// that have arrived wait to be handled.
+	// heldTime is how long frames are held back at most while further messages that have
+	// arrived, or can be expected to have, wait to be handled.
 	heldTime = time.Millisecond
 
 	// maxKeptMessage is how many octets a buffer may have that is kept for other
@@ -393,8 +394,10 @@ func (e *eventConn) await() (Message, error) {
 		if err == nil {
 			return msg, nil
 		}
-		if lost := e.uncork(); lost != nil && err == errWouldBlock { // before the connection is over for err
-			return Message{}, lost
+		if err == errWouldBlock || err == io.ErrUnexpectedEOF { // else our Close frame takes it along
+			if lost := e.uncork(); lost != nil && err == errWouldBlock {
+				return Message{}, lost
+			}
 		}
 		if err == errWouldBlock && !e.waits {
 			return Message{}, err

@@ -344,12 +344,21 @@ func TestUrgentOctetHidesNothingBehindIt(t *testing.T) {
 }
 
 // Behind a buffer that was filled to the brim there is more, as a rule: the answer to its
-// last message waits for that, but not for long where nothing is there.
+// last message waits for that, but not for long where nothing is there, and not at all
+// where a goroutine waits for it.
 func TestAnswerBehindAFullBufferWaitsForMore(t *testing.T) {
 	for _, row := range []struct {
 		octets      int // those of a message that has no buffer to itself come in any number of reads
 		waits, ends bool
-	}{{bufferSize, true, false}, {bufferSize, true, true}, {bufferSize - 1, false, false}, {bufferSize + 1, false, false}, {1 << 20, false, false}} {
+		goroutine   bool
+	}{
+		{octets: bufferSize, waits: true},
+		{octets: bufferSize, waits: true, ends: true},
+		{octets: bufferSize, goroutine: true},
+		{octets: bufferSize - 1},
+		{octets: bufferSize + 1},
+		{octets: 1 << 20},
+	} {
 		entered, release, waits := make(chan bool), make(chan bool), make(chan bool, 1)
 		s := &Server{Options: *quiet(), Message: func(c *Conn, msg Message) error {
 			if len(msg.Data) == 1 {
@@ -360,6 +369,9 @@ func TestAnswerBehindAFullBufferWaitsForMore(t *testing.T) {
 			waits <- c.w.corked.Load()
 			return writeBack(c, msg)
 		}}
+		if row.goroutine {
+			s = withoutEpoll(s)
+		}
 		c, p := eventsOver(t, s)
 		p.sends(text("1"))
 		<-entered
@@ -372,19 +384,93 @@ func TestAnswerBehindAFullBufferWaitsForMore(t *testing.T) {
 		for row.octets <= bufferSize && !hasArrived(t, c, row.octets) {
 			time.Sleep(time.Millisecond)
 		}
+		close(release)
+		if got := <-waits; got != row.waits {
+			t.Errorf("%+v: the answer waits: %t, want %t", row, got, row.waits)
+		}
 		for e := range s.eventConns() {
-			close(release)
-			for e.state.Load() == eventBusy || e.state.Load() == eventAgain {
+			for !row.goroutine && (e.state.Load() == eventBusy || e.state.Load() == eventAgain) {
 				runtime.Gosched()
 			}
-			if c.w.holds.Load() {
-				t.Errorf("%d octets: nothing more is there, and the end of the answer is held back", row.octets)
+			if !row.goroutine && c.w.holds.Load() {
+				t.Errorf("%+v: nothing more is there, and the end of the answer is held back", row)
 			}
 		}
-		if got := <-waits; got != row.waits {
-			t.Errorf("%d octets: the answer waits: %t, want %t", row.octets, got, row.waits)
-		}
 		p.want("the echo, whole", long)
+	}
+}
+
+// A long Write of another goroutine that takes its time began while more was to follow:
+// its end leaves though nothing follows any more.
+func TestEndOfALongWriteOfOthersLeavesThoughNothingFollows(t *testing.T) {
+	const size = 8<<20 + 12_345
+	wrote := make(chan error, 1)
+	s := &Server{Options: *quiet(), Message: func(c *Conn, msg Message) error {
+		if string(msg.Data) == "1" {
+			go func() { wrote <- c.Write(context.Background(), Binary, make([]byte, size)) }()
+			for last, now := uint32(0), uint32(0); now == 0 || now != last; { // until the socket is full, and the Write waits
+				last = now
+				time.Sleep(20 * time.Millisecond)
+				now = c.w.progress.Load()
+			}
+		}
+		return nil
+	}}
+	near, far := tcpPair(t)
+	p := newPeer(t, far, true)
+	p.stopsListening()
+	p.sends(text("1"), text("2"))
+	p.hasSent()
+	c := serveEvents(t, s, near)
+	within(t, "nothing more follows", func() bool { return !c.calling.Load() && !c.w.corked.Load() && c.w.progress.Load() > 0 })
+	time.Sleep(20 * heldTime) // nobody looks after what is held back any more
+	p.listens()
+	if err := <-wrote; err != nil {
+		t.Fatal(err)
+	}
+	if f, err := p.next(); err != nil || len(f.payload) != size {
+		t.Errorf("what was written: %d octets, %v; held back: %t", len(f.payload), err, c.w.holds.Load())
+	}
+}
+
+// What a peer has done wrong ends the connection, though what was held back can't leave.
+func TestViolationBehindWhatIsHeldBackIsNotDelayed(t *testing.T) {
+	const closeTimeout, patience = 200 * time.Millisecond, 5 * time.Second
+	full := make(chan bool, 1)
+	s := &Server{Options: Options{KeepAlive: -1, WriteTimeout: 3 * patience, CloseTimeout: closeTimeout}, Message: func(c *Conn, _ Message) error {
+		fill(t, c)
+		err := c.Write(context.Background(), Binary, make([]byte, 10_000))
+		full <- c.w.holds.Load()
+		return err
+	}}
+	near, far := tcpPair(t)
+	p := newPeer(t, far, true)
+	p.stopsListening()
+	p.sends(text("1"), text("\xff\xff"))
+	p.hasSent()
+	c := serveEvents(t, s, near)
+	if !<-full {
+		t.Error("nothing is held back")
+	}
+	select {
+	case <-c.Context().Done():
+	case <-time.After(patience):
+		t.Errorf("not over %v after a violation, with a CloseTimeout of %v", patience, closeTimeout)
+	}
+}
+
+// fill writes Pongs until the socket takes no more.
+func fill(t *testing.T, c *Conn) {
+	pongs := bytes.Repeat([]byte("\x8a\x00"), 32<<10)
+	for len(pongs) > 0 {
+		n, err := c.w.raw.write(pongs)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		if n == 0 {
+			pongs = pongs[:len(pongs)/2&^1]
+		}
 	}
 }
 
@@ -507,11 +593,13 @@ func TestMessageEventsAllocateNothing(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector makes sync.Pool forget at random")
 	}
-	echoed := newEventEcho(t, 512)
-	echoed(1)
-	for _, together := range []int{1, 16} {
-		if n := testing.AllocsPerRun(500, func() { echoed(together) }); n > 0.1*float64(together) {
-			t.Errorf("%v allocations for %d messages together", n, together)
+	for size, rows := range map[int][]int{512: {1, 16}, 64 << 10: {1, 10}} {
+		echoed := newEventEcho(t, size)
+		echoed(1)
+		for _, together := range rows {
+			if n := testing.AllocsPerRun(500, func() { echoed(together) }); n > 0.1*float64(together) {
+				t.Errorf("%v allocations for %d messages of %d octets together", n, together, size)
+			}
 		}
 	}
 }

@@ -19,12 +19,13 @@ import (
 
 const (
 	// copyLimit is up to how many octets a payload is copied behind its header;
-	// a longer one of a server is written from where it is.
+	// a longer one of a server is written from where it is, but for an end of up to as
+	// many that is held back.
 	copyLimit = 16 << 10
 	// writeChunk is the most that is waited for at a time, so that progress shows, but for
-	// maxFront octets that belong in front of it: a header, and an end that was held back.
+	// maxFront octets that belong in front of it: what was held back, and a header.
 	writeChunk = 64 << 10
-	maxFront   = copyLimit + maxHeader
+	maxFront   = heldLimit + maxHeader
 	// writeAtOnce is the most that is written without a look at whether to go on.
 	writeAtOnce = 4 << 20
 	// streamChunk is writeChunk where a write that has timed out can't go on, as
@@ -50,7 +51,7 @@ type writer struct {
 	halted   atomic.Bool   // interrupt was called
 	corked   atomic.Bool   // frames are held back, for more are about to follow
 	holds    atomic.Bool   // held is not nil
-	held     *heldBuffer   // frames that were held back; nil: none
+	held     *heldBuffer   // frames that were held back, or the end of one; nil: none
 	progress atomic.Uint32 // counts writes that the peer has taken something of
 }
 
@@ -151,7 +152,10 @@ func (w *writer) gather(f *plan, header, p []byte) (n int64, err error) {
 		front += w.held.n
 	}
 	now := w.dueOf(front+len(p)) - front
-	some := min(now, writeChunk)
+	some := now
+	if now > writeChunk {
+		some = writeChunk - unfilled(front+writeChunk, int(w.segment))
+	}
 	n, err = w.behindHeld(f, header, p[:some])
 	if err == nil && some < now {
 		var more int64
@@ -162,6 +166,9 @@ func (w *writer) gather(f *plan, header, p []byte) (n int64, err error) {
 		w.held = heldBuffers.Get().(*heldBuffer)
 		w.held.n = copy(w.held.octets[:], p[now:])
 		w.holds.Store(true)
+		if !w.corked.Load() { // who uncorked, while this was written, may have flushed before
+			_, err = w.flush()
+		}
 	}
 	return n, err
 }
@@ -196,9 +203,9 @@ func (w *writer) dueOf(n int) int {
 }
 
 // unfilled is how many of n octets are behind the last segment that they fill: none
-// where they fill none, or each octet one.
+// where they fill none, or it is not known how many do.
 func unfilled(n, segment int) int {
-	if n < segment {
+	if n < segment || segment == 0 {
 		return 0
 	}
 	return n % segment
@@ -245,7 +252,7 @@ func (w *writer) keep(h *Header, p []byte) bool {
 	return true
 }
 
-// flush writes the frames that were held back. They count as sent, so after an
+// flush writes what was held back. It counts as sent, so after an
 // error nothing can follow.
 func (w *writer) flush() (n int64, err error) {
 	f := w.takeHeld()

@@ -303,9 +303,53 @@ func TestLongFrameThatTakesHeldBackOnesWithIt(t *testing.T) {
 	}
 }
 
+// What was held back is nobody else's while it is written, however long that takes.
+func TestHeldBufferIsNobodyElsesWhileItIsWritten(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector makes sync.Pool forget at random")
+	}
+	r, peer := rawPair(t)
+	var w writer
+	w.init(r.src.stream.(net.Conn), &r.src.raw)
+	w.corked.Store(true)
+	var want []byte
+	send := func(size int) error {
+		h, p := Header{Fin: true, Opcode: OpBinary, Length: int64(size)}, octetsOf(size)
+		want = append(AppendHeader(want, h), p...)
+		_, err := w.frame(&h, p)
+		return err
+	}
+	filled := 0
+	for filler, n := make([]byte, 1<<20), 1; n > 0; filled += n {
+		n, _ = w.raw.write(filler)
+	}
+	if err := send(10_000); err != nil || w.held == nil {
+		t.Fatal(err, w.held)
+	}
+	w.corked.Store(false)
+	wrote := make(chan error, 1)
+	go func() { wrote <- send(100_000) }()
+	time.Sleep(50 * time.Millisecond) // it waits
+	others := make([]*heldBuffer, 20)
+	for i := range others {
+		others[i] = heldBuffers.Get().(*heldBuffer)
+		clear(others[i].octets[:])
+	}
+	got := make([]byte, filled+10_000+4+100_000+10)
+	if _, err := io.ReadFull(peer, got); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-wrote; err != nil || !bytes.Equal(got[filled:], want) {
+		t.Errorf("%v; what has come is not what was sent", err)
+	}
+	for _, f := range others {
+		f.free()
+	}
+}
+
 func TestUnfilledSegment(t *testing.T) {
 	for _, row := range []struct{ n, segment, want int }{
-		{12_345, 1, 0}, {999, 1000, 0}, {1000, 1000, 0}, {1001, 1000, 1}, {2999, 1000, 999}, {65_546, 65_483, 63},
+		{12_345, 0, 0}, {12_345, 1, 0}, {999, 1000, 0}, {1000, 1000, 0}, {1001, 1000, 1}, {2999, 1000, 999}, {65_546, 65_483, 63},
 	} {
 		if got := unfilled(row.n, row.segment); got != row.want {
 			t.Errorf("%d octets in segments of %d: %d behind the last, want %d", row.n, row.segment, got, row.want)
