@@ -416,12 +416,7 @@ func TestEndOfALongWriteOfOthersLeavesThoughNothingFollows(t *testing.T) {
 		}
 		return nil
 	}}
-	near, far := tcpPair(t)
-	p := newPeer(t, far, true)
-	p.stopsListening()
-	p.sends(text("1"), text("2"))
-	p.hasSent()
-	c := serveEvents(t, s, near)
+	c, p := eventsForDeaf(t, s, text("1"), text("2"))
 	within(t, "nothing more follows", func() bool { return !c.calling.Load() && !c.w.corked.Load() && c.w.progress.Load() > 0 })
 	time.Sleep(20 * heldTime) // nobody looks after what is held back any more
 	p.listens()
@@ -443,12 +438,7 @@ func TestViolationBehindWhatIsHeldBackIsNotDelayed(t *testing.T) {
 		full <- c.w.holds.Load()
 		return err
 	}}
-	near, far := tcpPair(t)
-	p := newPeer(t, far, true)
-	p.stopsListening()
-	p.sends(text("1"), text("\xff\xff"))
-	p.hasSent()
-	c := serveEvents(t, s, near)
+	c, _ := eventsForDeaf(t, s, text("1"), text("\xff\xff"))
 	if !<-full {
 		t.Error("nothing is held back")
 	}
@@ -457,6 +447,17 @@ func TestViolationBehindWhatIsHeldBackIsNotDelayed(t *testing.T) {
 	case <-time.After(patience):
 		t.Errorf("not over %v after a violation, with a CloseTimeout of %v", patience, closeTimeout)
 	}
+}
+
+// eventsForDeaf is eventsOver for a peer that takes nothing, and whose frames have all
+// arrived when the first is handled.
+func eventsForDeaf(t *testing.T, s *Server, frames ...frame) (*Conn, *peer) {
+	near, far := tcpPair(t)
+	p := newPeer(t, far, true)
+	p.stopsListening()
+	p.sends(frames...)
+	p.hasSent()
+	return serveEvents(t, s, near), p
 }
 
 // fill writes Pongs until the socket takes no more.

@@ -6,5 +6,5 @@ package websocket
 // on Linux only.
 func isOutOfReach(any) bool { return false }
 
-// segmentOf is how many octets of a stream TCP sends at a time: not known.
+// segmentOf is how many octets TCP sends at a time on a socket: not known.
 func segmentOf(int) int { return 0 }

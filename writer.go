@@ -252,8 +252,8 @@ func (w *writer) keep(h *Header, p []byte) bool {
 	return true
 }
 
-// flush writes what was held back. It counts as sent, so after an
-// error nothing can follow.
+// flush writes what was held back. It counts as sent, so after an error nothing can
+// follow.
 func (w *writer) flush() (n int64, err error) {
 	f := w.takeHeld()
 	if f == nil {
