@@ -50,6 +50,9 @@ const (
 	// is waiting, though each has to be copied from there to where it is wanted. Longer
 	// ones are read straight to it, for the better part.
 	longCopied = 32 << 10
+	// maxLow is how many octets of a long message are waited for at once where more than
+	// twice as many are to come.
+	maxLow = 256 << 10
 )
 
 // reader turns the octets of a stream into messages. Not safe for concurrent
@@ -510,7 +513,9 @@ func (r *reader) appendMessage(b []byte) ([]byte, error) {
 			}
 			b = r.grow(b, r.left)
 		}
+		r.src.raw.least = r.least()
 		n, err := r.read(b[len(b):cap(b)])
+		r.src.raw.least = 0
 		b = b[:len(b)+n]
 		switch {
 		case err == io.EOF:
@@ -524,6 +529,18 @@ func (r *reader) appendMessage(b []byte) ([]byte, error) {
 			b = r.grow(b, max(minGrowth, int64(len(r.saved))))
 		}
 	}
+}
+
+// least is how many octets are worth being woken for, where the message is wanted as a
+// whole; 0 where any are. More than that are to come in any case.
+func (r *reader) least() int32 {
+	switch {
+	case r.seq.compressed || r.left <= minLow:
+		return 0
+	case r.left < 2*maxLow:
+		return int32(r.left)
+	}
+	return maxLow
 }
 
 // grow makes room for n octets that are to follow, but not for more than twice

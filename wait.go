@@ -31,6 +31,8 @@ const (
 	// streamBufferSize is the same where the buffer is held while nothing is
 	// there: below that, pipelined messages suffer.
 	streamBufferSize = 16 << 10
+	// minLow is how many octets are worth being waited for at once.
+	minLow = 64 << 10
 )
 
 // pageSkew is how far behind the start of a page long buffers begin. Linux copies to

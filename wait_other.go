@@ -6,7 +6,10 @@ package websocket
 // stream is read and written by its own methods.
 
 // rawReader is never used on these systems: isRaw says so.
-type rawReader struct{ noWait bool }
+type rawReader struct {
+	noWait bool
+	least  int32
+}
 
 func (r *rawReader) init(any)                            {}
 func (r *rawReader) isRaw() bool                         { return false }

@@ -36,3 +36,24 @@ func segmentOf(fd int) int {
 	octets, _ := syscall.GetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_MAXSEG)
 	return octets
 }
+
+// lowShare is what part of TCP's buffer may be waited for at most: the peer is to go on
+// sending while that is read, and not all of the buffer is for octets of the peer.
+const lowShare = 8
+
+// wakeFor has the system say that something can be read only when least octets can, or
+// the stream has ended; 0: when any can. now is what it was told before, and the result
+// what it has been told now: least itself wherever that is less. More than minLow are
+// waited for at once, or any.
+func wakeFor(fd int, least, now int32) int32 {
+	if least > now {
+		room, _ := syscall.GetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_RCVBUF)
+		if least = min(least, int32(room/lowShare)); least < minLow {
+			return now
+		}
+	}
+	if syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_RCVLOWAT, int(least)) != nil {
+		return now
+	}
+	return least
+}

@@ -37,6 +37,8 @@ type rawReader struct {
 	toEnd  bool               // where noWait is set: read to the end of the stream, past short reads
 	dry    bool               // the last read was short: nothing was left
 	full   bool               // the last read took all that there was room for: more may be left
+	least  int32              // how many octets a read that finds none is to be woken for; 0: for any
+	low    int32              // what the system knows of that (SO_RCVLOWAT); 0: nothing
 
 	// What poll is to do and has done.
 	into []byte  // where to read to; nil: to a buffer of the pool
@@ -85,7 +87,7 @@ func (r *rawReader) isDry() bool { return r.dry }
 func (r *rawReader) rearm(toEnd bool) { r.dry, r.toEnd = false, toEnd }
 
 func (r *rawReader) run() (int, error) {
-	if r.dry && r.noWait {
+	if r.dry && r.noWait && r.least == r.low {
 		return 0, errWouldBlock
 	}
 	if err := r.raw.Read(r.poll); err != nil {
@@ -97,6 +99,9 @@ func (r *rawReader) run() (int, error) {
 // pollOnce reads without blocking. It returns false where there was nothing to
 // read and the caller is to wait.
 func (r *rawReader) pollOnce(fd uintptr) bool {
+	if r.least < r.low {
+		r.low = wakeFor(int(fd), r.least, r.low) // before the look, which finds what the system kept quiet about
+	}
 	p := r.into
 	switch {
 	case p != nil:
@@ -121,7 +126,13 @@ func (r *rawReader) pollOnce(fd uintptr) bool {
 		r.buf.free()
 		r.buf = nil
 	}
-	return r.err != errWouldBlock || r.noWait
+	if r.err != errWouldBlock {
+		return true
+	}
+	if r.least > r.low {
+		r.low = wakeFor(int(fd), r.least, r.low)
+	}
+	return r.noWait
 }
 
 // shorten moves what was read to a buffer of the usual length, if it fits: a long one

@@ -1,0 +1,305 @@
+package websocket
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// This file holds what a long message that does not come at once is waited for with: SO_RCVLOWAT.
+
+// lowEnd is one end of a TCP connection whose other end reads whole messages.
+type lowEnd struct {
+	t    *testing.T
+	c    *Conn
+	far  net.Conn
+	got  chan []byte // messages
+	over chan error  // what has ended the reading
+	stop func()      // ends the calls of Read; nil: there are none
+	msg  []byte      // that was begun last
+	left []byte      // its octets that were not sent yet
+}
+
+// lowEnds runs f with an end in event mode and with one that calls Read. TCP's buffer is as long as it takes.
+func lowEnds(t *testing.T, o Options, f func(*lowEnd)) {
+	for _, mode := range []string{"events", "Read"} {
+		t.Run(mode, func(t *testing.T) {
+			near, far := tcpPair(t)
+			l := &lowEnd{t: t, far: far, got: make(chan []byte, 1), over: make(chan error, 1)}
+			if mode == "events" {
+				s := &Server{Options: o}
+				s.Message = func(_ *Conn, msg Message) error { l.got <- bytes.Clone(msg.Data); return nil }
+				s.Closed = func(_ *Conn, err error) { l.over <- err }
+				l.c = serveEvents(t, s, near)
+			} else {
+				l.c = NewServerConn(near, &o)
+				ctx, stop := context.WithCancel(context.Background())
+				l.stop = stop
+				t.Cleanup(func() { stop(); _ = l.c.CloseNow() })
+				go func() {
+					for {
+						_, b, err := l.c.Read(ctx)
+						if err != nil {
+							l.over <- err
+							return
+						}
+						l.got <- b
+					}
+				}()
+			}
+			for begun := time.Now(); l.option(syscall.SO_RCVBUF) < lowShare*maxLow; {
+				l.begins(0)
+				l.sends(len(l.left))
+				l.wants()
+				if time.Since(begun) > 10*time.Second {
+					t.Fatalf("TCP's buffer stays at %d octets", l.option(syscall.SO_RCVBUF))
+				}
+			}
+			f(l)
+		})
+	}
+}
+
+// begins begins a message of 1 MiB and sends n octets of it.
+func (l *lowEnd) begins(n int) {
+	l.msg = bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
+	l.left = binaryOf(string(l.msg)).append(nil, true, [4]byte{1, 2, 3, 4})
+	l.sends(n)
+}
+
+// sends sends n octets more.
+func (l *lowEnd) sends(n int) {
+	l.t.Helper()
+	if _, err := l.far.Write(l.left[:n]); err != nil {
+		l.t.Fatal(err)
+	}
+	l.left = l.left[n:]
+}
+
+// wants waits for the message.
+func (l *lowEnd) wants() {
+	l.t.Helper()
+	select {
+	case b := <-l.got:
+		if !bytes.Equal(b, l.msg) {
+			l.t.Fatalf("another message, of %d octets", len(b))
+		}
+	case err := <-l.over:
+		l.t.Fatalf("it is over: %v", err)
+	case <-time.After(10 * time.Second):
+		l.t.Fatalf("the message does not come; %d octets are waited for", l.option(syscall.SO_RCVLOWAT))
+	}
+}
+
+func (l *lowEnd) option(name int) (v int) {
+	l.t.Helper()
+	raw, err := l.c.conn.(*net.TCPConn).SyscallConn()
+	failed := raw.Control(func(fd uintptr) { v, err = syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, name) })
+	if err = errors.Join(err, failed); err != nil {
+		l.t.Fatal(err)
+	}
+	return v
+}
+
+// waitsFor waits until n octets are waited for.
+func (l *lowEnd) waitsFor(n int) {
+	l.t.Helper()
+	for begun := time.Now(); l.option(syscall.SO_RCVLOWAT) != n; time.Sleep(time.Millisecond) {
+		if time.Since(begun) > 5*time.Second {
+			l.t.Fatalf("%d octets are waited for, want %d", l.option(syscall.SO_RCVLOWAT), n)
+		}
+	}
+}
+
+// A long message that does not come at once is waited for many octets at a time, but never for more than are to come.
+func TestLongMessageIsWaitedForInFewPieces(t *testing.T) {
+	lowEnds(t, *quiet(), func(l *lowEnd) {
+		l.begins(300 << 10)
+		l.waitsFor(maxLow)
+		l.sends(100 << 10) // of which nobody takes notice
+		l.waitsFor(maxLow)
+		l.sends(450 << 10)
+		rest := len(l.left)
+		l.waitsFor(rest)
+		l.sends(rest - 1)
+		select {
+		case b := <-l.got:
+			l.t.Fatalf("a message of %d octets came before its last one", len(b))
+		case <-time.After(20 * time.Millisecond):
+		}
+		l.sends(1)
+		l.wants()
+		l.waitsFor(1)
+		l.msg, l.left = []byte("short"), binaryOf("short").append(nil, true, [4]byte{5, 6, 7, 8})
+		l.sends(7)
+		l.waitsFor(1)
+		l.sends(len(l.left))
+		l.wants()
+	})
+}
+
+// A rest that is not worth it is waited for octet by octet.
+func TestShortRestIsWaitedForByTheOctet(t *testing.T) {
+	lowEnds(t, *quiet(), func(l *lowEnd) {
+		l.begins(300 << 10)
+		l.waitsFor(maxLow)
+		l.sends(len(l.left) - minLow)
+		l.waitsFor(1)
+		l.sends(len(l.left))
+		l.wants()
+	})
+}
+
+// Behind a frame of a compressed message that is inflated at one go, since it comes to nothing, a much shorter one may
+// follow.
+func TestShortFrameBehindALongCompressedOne(t *testing.T) {
+	lowEnds(t, Options{Compression: &Compression{}, KeepAlive: -1}, func(l *lowEnd) {
+		l.msg = []byte("short")
+		empty := strings.Repeat("\x00\x00\x00\xff\xff", 20<<10) // blocks that are stored (RFC 1951 section 3.2.4)
+		l.left = binaryOf(empty).more().rsv(1).append(nil, true, [4]byte{1, 2, 3, 4})
+		l.sends(maxHeader)
+		time.Sleep(20 * time.Millisecond) // for the header to be read
+		l.sends(len(l.left))
+		time.Sleep(20 * time.Millisecond) // and for the frame
+		l.left = cont(string(deflated(l.c.r.deflate, string(l.msg)))).append(nil, true, [4]byte{5, 6, 7, 8})
+		l.sends(len(l.left))
+		l.wants()
+	})
+}
+
+// The end of the stream is heard of, however many octets are waited for.
+func TestEndInsideALongMessageIsHeardOf(t *testing.T) {
+	for name, end := range map[string]func(*net.TCPConn) error{
+		"FIN": (*net.TCPConn).CloseWrite,
+		"RST": func(c *net.TCPConn) error { return errors.Join(c.SetLinger(0), c.Close()) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			lowEnds(t, *quiet(), func(l *lowEnd) {
+				l.begins(300 << 10)
+				l.waitsFor(maxLow)
+				l.sends(10)
+				if err := end(l.far.(*net.TCPConn)); err != nil {
+					l.t.Fatal(err)
+				}
+				select {
+				case err := <-l.over:
+					if name == "FIN" && !errors.Is(err, io.ErrUnexpectedEOF) {
+						l.t.Errorf("got %v", err)
+					}
+				case <-time.After(5 * time.Second):
+					l.t.Error("nobody notices")
+				}
+			})
+		})
+	}
+}
+
+// Who closes inside a long message hears the peer's Close frame behind the rest of it (7.1.2).
+func TestCloseInsideALongMessageHearsTheAnswer(t *testing.T) {
+	lowEnds(t, Options{KeepAlive: -1, CloseTimeout: 10 * time.Second}, func(l *lowEnd) {
+		l.begins(300 << 10)
+		l.waitsFor(maxLow)
+		closed := make(chan error, 1)
+		go func() { closed <- l.c.Close(StatusGoingAway, "") }()
+		if _, err := io.ReadFull(l.far, make([]byte, 4)); err != nil {
+			l.t.Fatal(err)
+		}
+		l.sends(len(l.left) - 1)
+		time.Sleep(20 * time.Millisecond) // for that to be read
+		l.left = closeFrame(StatusGoingAway, "").append(l.left, true, [4]byte{1, 2, 3, 4})
+		l.sends(len(l.left))
+		go func() {
+			_, _ = io.Copy(io.Discard, l.far)
+			_ = l.far.Close() // the server ends TCP first (7.1.1)
+		}()
+		select {
+		case err := <-closed:
+			if err != nil {
+				l.t.Error(err)
+			}
+		case <-time.After(5 * time.Second):
+			l.t.Error("the answer is not heard")
+		}
+	})
+}
+
+// Octets of which the system says nothing are a sign of life all the same.
+func TestSlowOctetsOfALongMessageAreASignOfLife(t *testing.T) {
+	lowEnds(t, Options{KeepAlive: 50 * time.Millisecond, PongTimeout: 100 * time.Millisecond}, func(l *lowEnd) {
+		l.begins(300 << 10)
+		l.waitsFor(maxLow)
+		for begun := time.Now(); time.Since(begun) < time.Second; time.Sleep(10 * time.Millisecond) {
+			l.sends(1)
+			select {
+			case err := <-l.over:
+				l.t.Fatalf("a peer that sends was given up: %v", err)
+			default:
+			}
+		}
+		l.sends(len(l.left))
+		l.wants()
+	})
+}
+
+// Who wants to read as it comes gets each octet at once, also of a message that was to be read as a whole before.
+func TestReaderGetsWhatComesOfALongMessage(t *testing.T) {
+	lowEnds(t, *quiet(), func(l *lowEnd) {
+		if l.stop == nil {
+			return // in event mode nobody else reads
+		}
+		l.begins(300 << 10)
+		l.waitsFor(maxLow)
+		l.stop()
+		if err := <-l.over; !errors.Is(err, context.Canceled) {
+			l.t.Fatalf("got %v", err)
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		_, r, err := l.c.Reader(ctx)
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		got := make([]byte, len(l.msg)-len(l.left))
+		for part, i := got, 0; i < 20; part, i = make([]byte, 1), i+1 {
+			if _, err := io.ReadFull(r, part); err != nil || !bytes.HasPrefix(l.msg, part) {
+				l.t.Fatalf("octet %d, %d of them: other ones, or %v", i, len(part), err)
+			}
+			l.msg = l.msg[len(part):]
+			l.sends(1)
+		}
+	})
+}
+
+// What is waited for leaves room in TCP's buffer, is worth it, and never more than is to come.
+func TestWhatIsWaitedForFitsTCP(t *testing.T) {
+	for _, row := range []struct {
+		room             int // of TCP's buffer, about
+		least, now, want int32
+	}{
+		{4 << 10, maxLow, 0, 0},
+		{1, minLow - 1, minLow, minLow - 1},
+		{1, 0, minLow, 0},
+	} {
+		near, _ := tcpPair(t)
+		if err := near.(*net.TCPConn).SetReadBuffer(row.room); err != nil {
+			t.Fatal(err)
+		}
+		raw, err := near.(*net.TCPConn).SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := raw.Control(func(fd uintptr) {
+			if got := wakeFor(int(fd), row.least, row.now); got != row.want {
+				t.Errorf("%+v: got %d", row, got)
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
