@@ -27,6 +27,7 @@ const (
 	cpuPerMessage   = "µs of CPU per message"
 	rate            = "messages/s"
 	mallocs         = "allocations per message"
+	busy            = "processor time, per cent"
 	cpuPerHandshake = "µs of CPU per handshake"
 	handshakeRate   = "handshakes/s"
 	handshakeAllocs = "allocations per handshake"

@@ -48,6 +48,8 @@ func (r *report) echo(w io.Writer, title string, cells []string) {
 	r.plain(cells, in, rate, 1e-3, "%.1f").write(w)
 	fmt.Fprint(w, "Allocations per message:\n\n")
 	r.plain(cells, in, mallocs, 1, "%.2f").write(w)
+	fmt.Fprint(w, "Per cent of the time in which the contender worked; where that is much less than 100, the load generator was what limited the rate:\n\n")
+	r.plain(cells, in, busy, 1, "%.0f").write(w)
 }
 
 func (r *report) againstBest(cell string, in []*contender, checked bool) []string {
