@@ -532,7 +532,7 @@ func (r *reader) appendMessage(b []byte) ([]byte, error) {
 }
 
 // least is how many octets are worth being woken for, where the message is wanted as a
-// whole; 0 where any are. More than that are to come in any case.
+// whole; 0 where any are. As many are to come in any case.
 func (r *reader) least() int32 {
 	switch {
 	case r.seq.compressed || r.left <= minLow:
