@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -57,8 +58,11 @@ func lowEnds(t *testing.T, o Options, f func(*lowEnd)) {
 				l.begins(0)
 				l.sends(len(l.left))
 				l.wants()
-				if time.Since(begun) > 10*time.Second {
-					t.Fatalf("TCP's buffer stays at %d octets", l.option(syscall.SO_RCVBUF))
+				if room := l.option(syscall.SO_RCVBUF); time.Since(begun) > 5*time.Second {
+					if os.Getenv("CI") != "" {
+						t.Fatalf("TCP's buffer stays at %d octets", room)
+					}
+					t.Skipf("TCP's buffer stays at %d octets: this system lets it have no more", room)
 				}
 			}
 			f(l)
@@ -231,10 +235,10 @@ func TestCloseInsideALongMessageHearsTheAnswer(t *testing.T) {
 
 // Octets of which the system says nothing are a sign of life all the same.
 func TestSlowOctetsOfALongMessageAreASignOfLife(t *testing.T) {
-	lowEnds(t, Options{KeepAlive: 50 * time.Millisecond, PongTimeout: 100 * time.Millisecond}, func(l *lowEnd) {
+	lowEnds(t, Options{KeepAlive: 100 * time.Millisecond, PongTimeout: time.Second}, func(l *lowEnd) {
 		l.begins(300 << 10)
 		l.waitsFor(maxLow)
-		for begun := time.Now(); time.Since(begun) < time.Second; time.Sleep(10 * time.Millisecond) {
+		for begun := time.Now(); time.Since(begun) < 2*time.Second; time.Sleep(10 * time.Millisecond) {
 			l.sends(1)
 			select {
 			case err := <-l.over:
