@@ -145,7 +145,7 @@ var mutants = []mutant{
 	{"server masks", Server, `^4\.2\.2-response$|^5\.5\.2-(empty|of-)|^5\.2-text-|^7\.4\.1-`, `.`},
 	{"client does not mask", Client, `^4\.1-response$|^5\.5\.2-(empty|of-)|^5\.2-text-|^7\.4\.1-`, `.`},
 	{"same key for all frames", Client, `^5\.3-keys-fresh$`, ``},
-	{"restarts the key every 4095 octets", Server, `^5\.2-(text|binary)-(4096|4097|16...|32...|65...|131...)$|^5\.3-key-(01000000|00010000|00000100|00000001|37fa213d)-4099$`, `.`},
+	{"restarts the key every 4095 octets", Server, `^5\.2-(text|binary)-(4097|16...|32...|65...|131...)$|^5\.3-key-(01000000|00010000|00000100|00000001|37fa213d)-4099$`, `.`},
 	{"lengths in 64 bits", Server, `^5\.2-(text|binary)-(\d|\d\d|\d{3}|\d{4})$|^5\.5\.2-of-`, `.`},
 	{"takes reserved bits", Client, `^5\.2-rsv|^7692-6-rsv`, ``},
 	{"takes unknown opcodes", Server, `^5\.2-opcode-([3-7]|[B-F](-empty|-between)?$|after)|^7\.1\.5-crossing$|^7\.1\.7-`, ``},
