@@ -63,6 +63,9 @@ func lowEnds(t *testing.T, o Options, f func(*lowEnd)) {
 // growBuffer gives TCP a buffer of which maxLow is a small part: Linux makes it as long as what is to be waited for takes.
 func (l *lowEnd) growBuffer() {
 	l.t.Helper()
+	if !wakesInTime() {
+		l.t.Skip("before Linux 5.12 a reader is woken for any octets")
+	}
 	for _, n := range []int{lowShare * maxLow, 1} {
 		l.control(func(fd int) error { return syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_RCVLOWAT, n) })
 	}
@@ -295,7 +298,7 @@ func TestReaderGetsWhatComesOfALongMessage(t *testing.T) {
 	})
 }
 
-// What is waited for leaves room in TCP's buffer, is worth it, and never more than is to come.
+// What is waited for leaves room in TCP's buffer and is worth it; less can be asked for at any time.
 func TestWhatIsWaitedForFitsTCP(t *testing.T) {
 	for _, row := range []struct {
 		room             int // of TCP's buffer, about
@@ -319,6 +322,90 @@ func TestWhatIsWaitedForFitsTCP(t *testing.T) {
 			}
 		}); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// MPTCP, which net.Listen accepts, wakes for SO_RCVLOWAT only: not where its buffer or its window is full before that.
+func TestLongMessageOverMPTCP(t *testing.T) {
+	for name, row := range map[string]struct {
+		room, piece int
+		shrinks     bool
+	}{"small segments": {256 << 10, 1, false}, "shrinking buffer": {2 << 20, 1400, true}} {
+		for _, mode := range []string{"Read", "events"} {
+			t.Run(name+"/"+mode, func(t *testing.T) {
+				ln, err := net.Listen("tcp", "127.0.0.1:0")
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer ln.Close()
+				var d net.Dialer
+				d.SetMultipathTCP(true)
+				far, err := d.Dial("tcp", ln.Addr().String())
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer far.Close()
+				near, err := ln.Accept()
+				if err != nil {
+					t.Fatal(err)
+				}
+				tcp := near.(*net.TCPConn)
+				if is, _ := tcp.MultipathTCP(); !is {
+					t.Skip("this system has no MPTCP")
+				}
+				if err := tcp.SetReadBuffer(row.room); err != nil {
+					t.Fatal(err)
+				}
+				got := make(chan error, 1)
+				if mode == "events" {
+					s := &Server{Options: *quiet(), Message: func(*Conn, Message) error { got <- nil; return nil }}
+					serveEvents(t, s, near)
+				} else {
+					c := NewServerConn(near, quiet())
+					defer c.CloseNow()
+					go func() {
+						_, _, err := c.Read(context.Background())
+						got <- err
+					}()
+				}
+				wire := binaryOf(string(make([]byte, 600<<10))).append(nil, true, [4]byte{1, 2, 3, 4})
+				begun := 300 << 10
+				if _, err := far.Write(wire[:begun]); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(50 * time.Millisecond) // for that to be read, and the rest to be waited for
+				if row.shrinks {
+					if err := tcp.SetReadBuffer(32 << 10); err != nil {
+						t.Fatal(err)
+					}
+				}
+				go func() {
+					for b := wire[begun:]; len(b) > 0; b = b[min(row.piece, len(b)):] {
+						if _, err := far.Write(b[:min(row.piece, len(b))]); err != nil {
+							return
+						}
+					}
+				}()
+				select {
+				case err := <-got:
+					if err != nil {
+						t.Error(err)
+					}
+				case <-time.After(10 * time.Second):
+					t.Error("the message does not come")
+				}
+			})
+		}
+	}
+}
+
+// Kernels are told by their numbers.
+func TestReleasesOfLinux(t *testing.T) {
+	for release, want := range map[string]bool{"5.12.0\x00\x00": true, "5.11.22": false, "6.1.0-13-amd64": true, "4.19.0": false, "10.0": true, "3.2": false,
+		"5.120": true, "5.9-rc1": false, "": false, "x": false} {
+		if got := isSince(release, 5, 12); got != want {
+			t.Errorf("%q: %t", release, got)
 		}
 	}
 }

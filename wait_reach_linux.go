@@ -2,7 +2,9 @@ package websocket
 
 import (
 	"encoding/binary"
+	"fmt"
 	"net"
+	"sync"
 	"syscall"
 )
 
@@ -37,18 +39,21 @@ func segmentOf(fd int) int {
 	return octets
 }
 
-// lowShare is what part of TCP's buffer may be waited for at most: the peer is to go on
-// sending while that is read, and not all of the buffer is for octets of the peer.
+// lowShare is what part of TCP's buffer may be waited for at most: the rest is room for
+// the peer to go on, and for what the kernel keeps beside octets.
 const lowShare = 8
 
-// wakeFor has the system say that something can be read only when least octets can, or
-// the stream has ended; 0: when any can. now is what it was told before, and the result
-// what it has been told now: least itself wherever that is less. More than minLow are
-// waited for at once, or any.
+// wakeFor asks the system to say that something can be read only when least octets can,
+// or the stream has ended; 0: when any can. now is what it was asked for before, and the
+// result what it has been asked for now, which is never more than least. Fewer than
+// minLow are not worth it.
 func wakeFor(fd int, least, now int32) int32 {
 	if least > now {
+		if !wakesInTime() || !isTCP(fd) {
+			return now
+		}
 		room, _ := syscall.GetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_RCVBUF)
-		if least = min(least, int32(room/lowShare)); least < minLow {
+		if least = min(least, int32(room/lowShare)); least < minLow || least == now {
 			return now
 		}
 	}
@@ -56,4 +61,34 @@ func wakeFor(fd int, least, now int32) int32 {
 		return now
 	}
 	return least
+}
+
+// isTCP says whether a socket is one of TCP. MPTCP, which net.Listen accepts, does not
+// wake a reader whose buffer is full before there is what it waits for.
+func isTCP(fd int) bool {
+	protocol, _ := syscall.GetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_PROTOCOL)
+	return protocol == syscall.IPPROTO_TCP
+}
+
+// wakesInTime says whether TCP wakes a reader also where its buffer, or its window, is
+// full before there is what it waits for: Linux does since 5.12.
+var wakesInTime = sync.OnceValue(func() bool {
+	var name syscall.Utsname
+	if syscall.Uname(&name) != nil {
+		return false
+	}
+	var release []byte
+	for _, c := range name.Release {
+		release = append(release, byte(c))
+	}
+	return isSince(string(release), 5, 12)
+})
+
+// isSince says whether a release, "6.18.44-x", is that version or a later one.
+func isSince(release string, major, minor int) bool {
+	var x, y int
+	if _, err := fmt.Sscanf(release, "%d.%d", &x, &y); err != nil {
+		return false
+	}
+	return x > major || x == major && y >= minor
 }

@@ -9,4 +9,5 @@ func isOutOfReach(any) bool { return false }
 // segmentOf is how many octets TCP sends at a time on a socket: not known.
 func segmentOf(int) int { return 0 }
 
+// wakeFor asks for nothing: a reader is woken for any octets.
 func wakeFor(int, int32, int32) int32 { return 0 }

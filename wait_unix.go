@@ -38,7 +38,7 @@ type rawReader struct {
 	dry    bool               // the last read was short: nothing was left
 	full   bool               // the last read took all that there was room for: more may be left
 	least  int32              // how many octets a read that finds none is to be woken for; 0: for any
-	low    int32              // what the system knows of that (SO_RCVLOWAT); 0: nothing
+	low    int32              // what the system was asked for (SO_RCVLOWAT); 0: nothing
 
 	// What poll is to do and has done.
 	into []byte  // where to read to; nil: to a buffer of the pool
