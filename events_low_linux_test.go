@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"os"
 	"strings"
@@ -139,6 +140,31 @@ func (l *lowEnd) waitsFor(n int) {
 	}
 }
 
+// arrived is how many octets wait to be read.
+func (l *lowEnd) arrived() (n int) {
+	l.t.Helper()
+	p := make([]byte, 1<<20)
+	l.control(func(fd int) error {
+		n, _, _ = syscall.Recvfrom(fd, p, syscall.MSG_PEEK|syscall.MSG_DONTWAIT) // an error: none
+		return nil
+	})
+	return max(0, n)
+}
+
+// waitsForAll waits until all of the message that was not read yet is waited for, be it on its way or not.
+func (l *lowEnd) waitsForAll() {
+	l.t.Helper()
+	for begun := time.Now(); ; time.Sleep(time.Millisecond) {
+		low, n := l.option(syscall.SO_RCVLOWAT), len(l.left)+l.arrived()
+		if low == n {
+			return
+		}
+		if time.Since(begun) > 5*time.Second {
+			l.t.Fatalf("%d octets are waited for, want %d", low, n)
+		}
+	}
+}
+
 // A long message that does not come at once is waited for many octets at a time, but never for more than are to come.
 func TestLongMessageIsWaitedForInFewPieces(t *testing.T) {
 	lowEnds(t, *quiet(), func(l *lowEnd) {
@@ -147,9 +173,8 @@ func TestLongMessageIsWaitedForInFewPieces(t *testing.T) {
 		l.sends(100 << 10) // of which nobody takes notice
 		l.waitsFor(maxLow)
 		l.sends(450 << 10)
-		rest := len(l.left)
-		l.waitsFor(rest)
-		l.sends(rest - 1)
+		l.waitsForAll()
+		l.sends(len(l.left) - 1)
 		select {
 		case b := <-l.got:
 			l.t.Fatalf("a message of %d octets came before its last one", len(b))
@@ -166,16 +191,19 @@ func TestLongMessageIsWaitedForInFewPieces(t *testing.T) {
 	})
 }
 
-// A rest that is not worth it is waited for octet by octet.
-func TestShortRestIsWaitedForByTheOctet(t *testing.T) {
-	lowEnds(t, *quiet(), func(l *lowEnd) {
-		l.begins(300 << 10)
-		l.waitsFor(maxLow)
-		l.sends(len(l.left) - minLow)
-		l.waitsFor(1)
-		l.sends(len(l.left))
-		l.wants()
-	})
+// A rest that is not worth it is waited for octet by octet, as is what is compressed.
+func TestWhatIsWorthBeingWaitedFor(t *testing.T) {
+	for _, row := range []struct {
+		left       int64
+		compressed bool
+		want       int32
+	}{{0, false, 0}, {minLow, false, 0}, {minLow + 1, false, minLow + 1}, {2*maxLow - 1, false, 2*maxLow - 1}, {2 * maxLow, false, maxLow},
+		{math.MaxInt64, false, maxLow}, {maxLow, true, 0}} {
+		r := reader{left: row.left, seq: sequence{compressed: row.compressed}}
+		if got := r.least(); got != row.want {
+			t.Errorf("%+v: got %d", row, got)
+		}
+	}
 }
 
 // Behind a frame of a compressed message that is inflated at one go, since it comes to nothing, a much shorter one may
