@@ -269,10 +269,7 @@ func TestFailedWriteLooksIntoNoBufferThatIsGone(t *testing.T) {
 		_ = c.r.await()
 		return c.r.buffered() > 7
 	})
-	if _, err := c.r.next(); err != nil {
-		t.Fatal(err)
-	}
-	if _, ok, err := c.r.view(); !ok || err != nil {
+	if _, _, ok, err := c.r.nextInPlace(); !ok || err != nil {
 		t.Fatal(ok, err)
 	}
 	c.r.hasWhole() // looks at the Ping

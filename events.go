@@ -34,7 +34,7 @@ const (
 type eventConn struct {
 	c     *Conn
 	loop  *eventLoop
-	owner any // given back to the loop's functions
+	owner eventOwner
 
 	state  atomic.Int32 // one of those below
 	spare  atomic.Bool  // msg has much more room than it needs so far
@@ -56,12 +56,20 @@ const (
 	eventOver  // nothing will happen any more
 )
 
-// eventLoop is what the connections of a server in event mode share. It is ready
-// once it has its functions.
-type eventLoop struct {
-	message func(owner any, msg Message) error
-	over    func(owner any, err error) // called once, last, with what ended the connection or the error of message
+// eventOwner is who is told what happens to a connection.
+type eventOwner interface {
+	// message is called for each message.
+	message(msg Message) error
+	// panicked is called where message has panicked, with what recover returned. The error
+	// stands for that.
+	panicked(p any) error
+	// end is called once, last, with what ended the connection or the error of message.
+	end(err error)
+}
 
+// eventLoop is what the connections of a server in event mode share. The zero value is
+// ready.
+type eventLoop struct {
 	watcher watcher
 
 	mu      sync.Mutex
@@ -297,8 +305,10 @@ func (e *eventConn) finish(err error) {
 	if !e.waits {
 		e.loop.watcher.remove(e)
 	}
-	e.drop()
-	e.loop.over(e.owner, err)
+	if e.msg != nil {
+		e.drop()
+	}
+	e.owner.end(err)
 }
 
 // handleAll handles messages until nothing more is there to be read, then
@@ -334,8 +344,17 @@ func (e *eventConn) unlock() {
 
 // readAll handles messages until an error comes; that is errWouldBlock where
 // nothing more is there.
-func (e *eventConn) readAll() error {
+func (e *eventConn) readAll() (err error) {
 	c := e.c
+	called := false // what panics is the application's
+	defer func() {
+		if !called {
+			return
+		}
+		if p := recover(); p != nil {
+			err = e.owner.panicked(p)
+		}
+	}()
 	for {
 		msg, err := e.await()
 		if err != nil {
@@ -354,8 +373,12 @@ func (e *eventConn) readAll() error {
 		if more && !e.listed.Load() {
 			e.loop.hold(e)
 		}
-		err = e.loop.message(e.owner, msg)
-		e.drop()
+		called = true // one defer for all messages: for a short one it would cost a twentieth of all
+		err = e.owner.message(msg)
+		called = false
+		if e.msg != nil {
+			e.drop()
+		}
 		if !more {
 			if lost := e.flush(); err == nil {
 				err = lost
@@ -412,14 +435,11 @@ func (e *eventConn) await() (Message, error) {
 // next reads the next message: where it lies in the buffer, or put together.
 func (e *eventConn) next() (Message, error) {
 	r := &e.c.r
-	typ, err := r.next()
-	if err != nil {
-		return Message{}, err
+	typ, data, whole, err := r.nextInPlace()
+	if whole || err != nil {
+		return Message{typ, data}, err
 	}
 	if e.msg == nil {
-		if data, ok, err := r.view(); ok || err != nil {
-			return Message{typ, data}, err
-		}
 		e.msg = messageBuffers.Get().(*[]byte)
 	}
 	*e.msg, err = r.appendMessage(*e.msg)
@@ -428,9 +448,6 @@ func (e *eventConn) next() (Message, error) {
 
 // drop forgets a message that was put together.
 func (e *eventConn) drop() {
-	if e.msg == nil {
-		return
-	}
 	if cap(*e.msg) <= maxKeptMessage {
 		*e.msg = (*e.msg)[:0]
 		messageBuffers.Put(e.msg)

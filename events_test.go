@@ -1,6 +1,7 @@
 package websocket
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -432,6 +433,61 @@ func TestHeldBackIsSentBeforeWhatFollows(t *testing.T) {
 	}
 	p.hangsUp()
 }
+
+// What panics leaves what was answered before as it was: of messages that came together,
+// in the middle and at the end, and of one that was put together.
+func TestAnswersBeforeAPanicLeave(t *testing.T) {
+	for name, frames := range map[string][]frame{
+		"in the middle": {text("one"), text("panic"), text("not handled")},
+		"at the end":    {text("one"), text("panic")},
+		"in fragments":  {text("one"), text("pa").more(), cont("nic"), text("not handled")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			log, over := logged(t), make(chan error, 1)
+			s := &Server{Options: *quiet(), Closed: func(_ *Conn, err error) { over <- err }, Message: func(c *Conn, msg Message) error {
+				err := writeBack(c, msg)
+				if string(msg.Data) == "panic" {
+					panic("oh no")
+				}
+				return err
+			}}
+			near, far := tcpPair(t)
+			p := newPeer(t, far, true)
+			p.sends(frames...)
+			serveEvents(t, s, near)
+			p.want("both answers, and the code of a panic", text("one"), text("panic"), closeFrame(1011, ""))
+			bye(p, closeFrame(1011, ""))
+			if err := <-over; err != errPanicked || !strings.Contains(log.String(), "events_test.go") {
+				t.Errorf("Closed got %v; logged %q, want the panic with its stack", err, log)
+			}
+		})
+	}
+}
+
+// A panic that is not the application's is not hidden, also where Message was called
+// before.
+func TestPanicThatIsNotOfMessageIsNotRecovered(t *testing.T) {
+	near, far := net.Pipe()
+	defer near.Close()
+	defer far.Close()
+	var got []string
+	s := &Server{Options: *quiet(), Message: func(_ *Conn, msg Message) error { got = append(got, string(msg.Data)); return nil }}
+	c := NewServerConn(near, &s.Options)
+	e := s.newSession(c).events
+	frame := append(AppendHeader(nil, Header{Fin: true, Opcode: OpText, Masked: true, Length: 3}), "one"...)
+	c.r.src.stream = io.MultiReader(bytes.NewReader(frame), panics{})
+	defer func() {
+		if p := recover(); p != "of a bug" || !slices.Equal(got, []string{"one"}) {
+			t.Errorf("recovered %v; Message got %q", p, got)
+		}
+	}()
+	t.Errorf("readAll returned %v", e.readAll())
+}
+
+// panics is a stream that panics.
+type panics struct{}
+
+func (panics) Read([]byte) (int, error) { panic("of a bug") }
 
 func TestAcceptedWriteThatFailsReachesClosed(t *testing.T) {
 	entered, goOn, over := make(chan struct{}), make(chan struct{}), make(chan error, 1)

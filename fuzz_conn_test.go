@@ -278,23 +278,20 @@ func (x *reading) inPieces(size int) (typ MessageType, data []byte, err error) {
 
 // asEvent reads as eventConn.next does.
 func (x *reading) asEvent() (MessageType, []byte, error) {
-	var msg []byte
-	apart := false
-	for {
-		whole := x.r.hasWhole()
-		typ, err := x.r.next()
-		if err == nil && !apart {
-			if data, ok, err := x.r.view(); ok || err != nil {
-				return typ, slices.Clone(data), err
-			}
-			if whole && !x.r.seq.compressed {
-				x.t.Fatal("the next message is whole, and can't be viewed")
-			}
-			apart = true
+	var data []byte
+	for apart := false; ; {
+		has := x.r.hasWhole()
+		typ, p, whole, err := x.r.nextInPlace()
+		if whole {
+			return typ, slices.Clone(p), err
+		}
+		if err == nil && has && !apart && !x.r.seq.compressed {
+			x.t.Fatal("the next message is whole, and is not taken in place")
 		}
 		if err == nil {
-			if msg, err = x.r.appendMessage(msg); err == nil {
-				return typ, msg, nil
+			apart = true
+			if data, err = x.r.appendMessage(data); err == nil {
+				return typ, data, nil
 			}
 		}
 		if _, goesOn := x.goesOn(err, nil, nil); !goesOn {

@@ -69,12 +69,12 @@ type reader struct {
 	cut      [maxHeader]byte // the part of a header that has arrived, where buf is nil
 	cutLen   int
 	ahead    Header // of the frame that was begun last, or of the next
-	aheadLen int    // octets of the latter, where hasWhole has parsed it; else 0
+	aheadLen int    // octets of the latter, where look or hasWhole has parsed it; else 0
 
 	seq     sequence
 	left    int64 // octets of the data frame's payload that were not taken yet
 	key     [4]byte
-	inPlace bool      // messages are taken by view, where that is possible; here for size
+	inPlace bool      // messages are taken by nextInPlace; here for size
 	offset  int       // where in the masking key the next octet is
 	ctl     *ctlFrame // a control frame of which only a part has arrived; nil: none
 	size    int64     // octets of the open message that were taken, after decompression
@@ -126,9 +126,11 @@ func (r *reader) nextFrame() error {
 	if r.ctl != nil {
 		return r.restOfControl()
 	}
-	if err := r.header(); err != nil {
+	if err := r.look(); err != nil {
 		return err
 	}
+	r.pos += r.aheadLen
+	r.aheadLen = 0
 	h := &r.ahead
 	if err := r.seq.accept(h); err != nil {
 		return err
@@ -139,19 +141,12 @@ func (r *reader) nextFrame() error {
 	return r.dataFrame(h)
 }
 
-// header takes the next header, to r.ahead. The octets of a header that is cut stay
-// where they are, or go to r.cut, so that no buffer is held for them.
-func (r *reader) header() error {
-	if r.aheadLen > 0 {
-		r.pos += r.aheadLen
-		r.aheadLen = 0
-		return nil
-	}
-	for {
+// look waits for the next header, and parses it to r.ahead. The octets of a header
+// that is cut stay where they are, or go to r.cut, so that no buffer is held for them.
+func (r *reader) look() error {
+	for r.aheadLen == 0 {
 		if r.pos < r.end {
-			n, err := r.ahead.parse(r.buf.octets[r.pos:r.end])
-			if n > 0 || err != nil {
-				r.pos += n
+			if err := r.parse(); r.aheadLen > 0 || err != nil {
 				return err
 			}
 		}
@@ -159,6 +154,15 @@ func (r *reader) header() error {
 			return err
 		}
 	}
+	return nil
+}
+
+// parse parses the next header, of which octets have arrived, unless that was done.
+func (r *reader) parse() (err error) {
+	if r.aheadLen == 0 {
+		r.aheadLen, err = r.ahead.parse(r.buf.octets[r.pos:r.end])
+	}
+	return err
 }
 
 // fill waits for octets and puts them behind those that are there, of which
@@ -562,43 +566,62 @@ func (r *reader) save(p []byte) {
 	r.saved = append(p, r.saved...)
 }
 
-// view returns the payload of the open message in place, if the message was not
-// compressed, came in one frame, and has arrived whole. It ends the message. The
-// octets are valid until the next call of another method.
-func (r *reader) view() (p []byte, ok bool, err error) {
-	if r.seq.compressed || !r.seq.final || r.size > 0 || len(r.saved) > 0 || r.left > int64(r.buffered()) {
-		return nil, false, nil
+// nextInPlace goes on to the next message, and takes it where it lies if it was not
+// compressed, came in one frame, and has arrived whole. Then it is over, and its octets
+// are valid until the next call of another method. Where whole is false it is as after
+// next.
+func (r *reader) nextInPlace() (typ MessageType, p []byte, whole bool, err error) {
+	for !r.seq.isOpen() {
+		if r.ctl == nil {
+			if err := r.look(); err != nil {
+				return 0, nil, false, err
+			}
+			if r.isWhole() && !r.ahead.Rsv1 && r.ahead.Length <= r.limit.Load() {
+				p, err := r.whole()
+				return MessageType(r.ahead.Opcode), p, err == nil, err
+			}
+		}
+		if err := r.nextFrame(); err != nil {
+			return 0, nil, false, err
+		}
 	}
-	p = r.buf.slice(r.pos, int(r.left))
-	r.pos += len(p)
-	r.unmask(p)
-	if err := r.taken(p); err != nil {
-		return nil, true, err
-	}
-	text := r.seq.opcode == OpText
-	if err := r.endMessage(); err != nil {
-		return nil, true, err
-	}
-	if text {
-		rememberText(p)
-	}
-	return p, true, nil
+	return MessageType(r.seq.opcode), nil, false, nil
 }
 
 // hasWhole says whether the next frame is a whole message that has arrived. No
 // message is open.
 func (r *reader) hasWhole() bool {
-	if r.pos == r.end || r.seq.isOpen() {
-		return false
+	return r.pos < r.end && !r.seq.isOpen() && r.parse() == nil && r.isWhole()
+}
+
+// isWhole is hasWhole where look has parsed the header.
+func (r *reader) isWhole() bool {
+	h := &r.ahead
+	return r.aheadLen > 0 && h.Fin && !h.Opcode.isControl() && h.Length <= int64(r.buffered()-r.aheadLen)
+}
+
+// whole takes the next frame where it lies, as a message that is neither compressed nor
+// too long. All of it has arrived.
+func (r *reader) whole() ([]byte, error) {
+	h := &r.ahead
+	p := r.buf.slice(r.pos+r.aheadLen, int(h.Length))
+	r.pos += r.aheadLen + len(p)
+	r.aheadLen = 0
+	if err := r.seq.accept(h); err != nil {
+		return nil, err
 	}
-	if r.aheadLen == 0 {
-		n, err := r.ahead.parse(r.buf.octets[r.pos:r.end])
-		if n == 0 || err != nil {
-			return false
+	r.seq.end()
+	if h.Masked {
+		Mask(p, h.Key, 0)
+	}
+	if h.Opcode == OpText {
+		var text utf8Check
+		if !text.write(p) || !text.atBoundary() {
+			return nil, errText
 		}
-		r.aheadLen = n
+		rememberText(p)
 	}
-	return r.ahead.Fin && !r.ahead.Opcode.isControl() && r.ahead.Length <= int64(r.buffered()-r.aheadLen)
+	return p, nil
 }
 
 // hasFilled says whether the last message has arrived in a buffer that was filled to the

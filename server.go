@@ -69,7 +69,6 @@ type Server struct {
 	// Options hold for all connections.
 	Options Options
 
-	events sync.Once // makes loop
 	loop   eventLoop
 	shared atomic.Pointer[limits] // of Options; nil until they are needed
 
@@ -302,10 +301,6 @@ func (s *Server) newSession(c *Conn) *session {
 	if s.Message == nil {
 		return &session{s: s, c: c}
 	}
-	s.events.Do(func() {
-		s.loop.message = func(owner any, msg Message) error { return owner.(*session).message(msg) }
-		s.loop.over = func(owner any, err error) { owner.(*session).end(err) }
-	})
 	both := &struct {
 		session
 		eventConn
@@ -353,11 +348,8 @@ func (e *session) guardHandle(r *http.Request) (err error) {
 	return e.s.Handle(e.c, r)
 }
 
-// message runs Message.
-func (e *session) message(msg Message) (err error) {
-	defer e.recovered(&err)
-	return e.s.Message(e.c, msg)
-}
+// message runs Message. Who calls it recovers from a panic.
+func (e *session) message(msg Message) error { return e.s.Message(e.c, msg) }
 
 // admit runs Open, and ends the session if that refuses it.
 func (e *session) admit(r *http.Request) (err error) {
@@ -389,9 +381,14 @@ var errPanicked = errors.New("websocket: handler panicked")
 // recovered, deferred, turns a panic of the application into an error.
 func (e *session) recovered(err *error) {
 	if p := recover(); p != nil {
-		slog.Error("websocket: handler panicked", "panic", fmt.Sprint(p), "remote", e.c.RemoteAddr(), "stack", string(debug.Stack()))
-		*err = errPanicked
+		*err = e.panicked(p)
 	}
+}
+
+// panicked logs a panic of the application, where it is recovered.
+func (e *session) panicked(p any) error {
+	slog.Error("websocket: handler panicked", "panic", fmt.Sprint(p), "remote", e.c.RemoteAddr(), "stack", string(debug.Stack()))
+	return errPanicked
 }
 
 // end closes the connection for what Handle or Message has returned, and tells
