@@ -463,8 +463,8 @@ func (c *Conn) LocalAddr() net.Addr {
 }
 
 // Underlying returns the connection below, for its TLS state and socket options.
-// Reading, writing, deadlines and closing are ours. It is nil where there is no
-// net.Conn, as over HTTP/2.
+// Reading, writing, deadlines, closing and SO_RCVLOWAT are ours. It is nil where there
+// is no net.Conn, as over HTTP/2.
 func (c *Conn) Underlying() net.Conn { return c.conn }
 
 // SetValue keeps v with the connection, for the application.
