@@ -346,13 +346,17 @@ func (e *eventConn) unlock() {
 // nothing more is there.
 func (e *eventConn) readAll() (err error) {
 	c := e.c
-	called := false // what panics is the application's
+	called := false // while it is true, what panics is the application's
 	defer func() {
 		if !called {
 			return
 		}
+		err = errGoexit // also for panic(nil), where GODEBUG allows that
 		if p := recover(); p != nil {
 			err = e.owner.panicked(p)
+		}
+		if !c.w.corked.Load() {
+			_ = e.flush() // as behind each message that is the last; a write that fails says so to Closed
 		}
 	}()
 	for {
@@ -373,7 +377,7 @@ func (e *eventConn) readAll() (err error) {
 		if more && !e.listed.Load() {
 			e.loop.hold(e)
 		}
-		called = true // one defer for all messages: for a short one it would cost a twentieth of all
+		called = true // one defer for all messages: one for each would be a twentieth of the time for a short one
 		err = e.owner.message(msg)
 		called = false
 		if e.msg != nil {

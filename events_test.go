@@ -29,7 +29,7 @@ func eventsOver(t *testing.T, s *Server) (*Conn, *peer) {
 	return serveEvents(t, s, near), newPeer(t, far, true)
 }
 
-func serveEvents(t *testing.T, s *Server, near net.Conn) *Conn {
+func serveEvents(t *testing.T, s *Server, near io.ReadWriteCloser) *Conn {
 	t.Helper()
 	c := NewServerConn(near, &s.Options)
 	if err := s.Serve(c, nil); err != nil {
@@ -434,33 +434,55 @@ func TestHeldBackIsSentBeforeWhatFollows(t *testing.T) {
 	p.hangsUp()
 }
 
-// What panics leaves what was answered before as it was: of messages that came together,
-// in the middle and at the end, and of one that was put together.
+// A panic leaves what was answered before as it was: of messages that came together, in
+// the middle and at the end, of one that was put together, and where a goroutine waits.
 func TestAnswersBeforeAPanicLeave(t *testing.T) {
-	for name, frames := range map[string][]frame{
-		"in the middle": {text("one"), text("panic"), text("not handled")},
-		"at the end":    {text("one"), text("panic")},
-		"in fragments":  {text("one"), text("pa").more(), cont("nic"), text("not handled")},
+	for name, row := range map[string]struct {
+		frames []frame
+		panics any
+		over   error
+	}{
+		"in the middle":        {[]frame{text("one"), text("panic"), text("not handled")}, "oh no", errPanicked},
+		"at the end":           {[]frame{text("one"), text("panic")}, "oh no", errPanicked},
+		"in fragments":         {[]frame{text("one"), text("pa").more(), cont("nic"), text("not "), text("handled")}, "oh no", errPanicked},
+		"with nil, in between": {[]frame{text("one"), text("pa").more(), cont("nic"), text("not ").more(), cont("handled")}, nil, errGoexit},
 	} {
-		t.Run(name, func(t *testing.T) {
-			log, over := logged(t), make(chan error, 1)
-			s := &Server{Options: *quiet(), Closed: func(_ *Conn, err error) { over <- err }, Message: func(c *Conn, msg Message) error {
-				err := writeBack(c, msg)
-				if string(msg.Data) == "panic" {
-					panic("oh no")
-				}
-				return err
-			}}
-			near, far := tcpPair(t)
-			p := newPeer(t, far, true)
-			p.sends(frames...)
-			serveEvents(t, s, near)
-			p.want("both answers, and the code of a panic", text("one"), text("panic"), closeFrame(1011, ""))
-			bye(p, closeFrame(1011, ""))
-			if err := <-over; err != errPanicked || !strings.Contains(log.String(), "events_test.go") {
-				t.Errorf("Closed got %v; logged %q, want the panic with its stack", err, log)
+		for _, stream := range []bool{false, true} {
+			for _, answered := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s, stream %t, answered %t", name, stream, answered), func(t *testing.T) {
+					t.Setenv("GODEBUG", "panicnil=1")
+					log, over := logged(t), make(chan error, 1)
+					s := &Server{Options: *quiet(), Closed: func(_ *Conn, err error) { over <- err }, Message: func(c *Conn, msg Message) (err error) {
+						panics := string(msg.Data) == "panic"
+						if answered || !panics {
+							err = writeBack(c, msg)
+						}
+						if panics {
+							panic(row.panics)
+						}
+						return err
+					}}
+					near, far := tcpPair(t)
+					p := newPeer(t, far, true)
+					p.sends(row.frames...)
+					p.hasSent()
+					if stream {
+						serveEvents(t, s, withoutDeadlines{near})
+					} else {
+						serveEvents(t, s, near)
+					}
+					want := []frame{text("one"), text("panic"), closeFrame(1011, "")}
+					if !answered {
+						want = slices.Delete(want, 1, 2)
+					}
+					p.want("the answers, and the code of a panic", want...)
+					bye(p, closeFrame(1011, ""))
+					if err := <-over; err != row.over || row.panics != nil && !strings.Contains(log.String(), "events_test.go") {
+						t.Errorf("Closed got %v; logged %q, want the panic with its stack", err, log)
+					}
+				})
 			}
-		})
+		}
 	}
 }
 
@@ -519,8 +541,13 @@ func TestAcceptedWriteThatFailsReachesClosed(t *testing.T) {
 // A write may fail because the peer has closed: then Closed gets the peer's Close frame,
 // which has arrived behind the last message.
 func TestCloseBehindAFailedWriteReachesClosed(t *testing.T) {
-	for name, frames := range map[string][]frame{"of the call": {text("fails")}, "of what was held back": {text("is held"), text("does nothing")}} {
+	for name, frames := range map[string][]frame{
+		"of the call":                              {text("fails")},
+		"of what was held back":                    {text("is held"), text("does nothing")},
+		"of what was held back, in spite of panic": {text("is held"), text("panics")},
+	} {
 		t.Run(name, func(t *testing.T) {
+			logged(t)
 			entered, goOn, over := make(chan struct{}), make(chan struct{}), make(chan error, 1)
 			begin := sync.OnceFunc(func() { close(entered); <-goOn })
 			s := &Server{Options: *quiet(), Message: func(c *Conn, msg Message) (err error) {
@@ -532,6 +559,8 @@ func TestCloseBehindAFailedWriteReachesClosed(t *testing.T) {
 					for err == nil {
 						err = writeBack(c, msg)
 					}
+				case "panics":
+					panic("oh no")
 				}
 				return err
 			}, Closed: func(_ *Conn, err error) { over <- err }}

@@ -337,6 +337,7 @@ func addTight(f *testing.F) {
 			}
 			f.Add(octets, []byte{}, uint16(setTight|setDeflate))
 			f.Add(octets, []byte{0x41}, uint16(setTight|setDeflate|4*setStyle))
+			f.Add(octets, []byte{}, uint16(setTight|setDeflate|6*setStyle)) // in place
 		}
 	}
 }

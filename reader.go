@@ -567,21 +567,21 @@ func (r *reader) save(p []byte) {
 }
 
 // nextInPlace goes on to the next message, and takes it where it lies if it was not
-// compressed, came in one frame, and has arrived whole. Then it is over, and its octets
-// are valid until the next call of another method. Where whole is false it is as after
-// next.
+// compressed, came in one frame, has arrived whole, and was not begun before. Then it is
+// over, and its octets are valid until something is read again. Where whole is false
+// and err nil, it is as after next.
 func (r *reader) nextInPlace() (typ MessageType, p []byte, whole bool, err error) {
 	for !r.seq.isOpen() {
 		if r.ctl == nil {
-			if err := r.look(); err != nil {
+			if err = r.look(); err != nil {
 				return 0, nil, false, err
 			}
 			if r.isWhole() && !r.ahead.Rsv1 && r.ahead.Length <= r.limit.Load() {
-				p, err := r.whole()
+				p, err = r.takeWhole()
 				return MessageType(r.ahead.Opcode), p, err == nil, err
 			}
 		}
-		if err := r.nextFrame(); err != nil {
+		if err = r.nextFrame(); err != nil {
 			return 0, nil, false, err
 		}
 	}
@@ -594,15 +594,17 @@ func (r *reader) hasWhole() bool {
 	return r.pos < r.end && !r.seq.isOpen() && r.parse() == nil && r.isWhole()
 }
 
-// isWhole is hasWhole where look has parsed the header.
+// isWhole is hasWhole where parse has looked at the header, all of which need not have
+// arrived.
 func (r *reader) isWhole() bool {
 	h := &r.ahead
 	return r.aheadLen > 0 && h.Fin && !h.Opcode.isControl() && h.Length <= int64(r.buffered()-r.aheadLen)
 }
 
-// whole takes the next frame where it lies, as a message that is neither compressed nor
-// too long. All of it has arrived.
-func (r *reader) whole() ([]byte, error) {
+// takeWhole takes the next frame where it lies, all of which has arrived, as a message
+// that is neither compressed nor too long. The frame is taken also where there is an
+// error.
+func (r *reader) takeWhole() ([]byte, error) {
 	h := &r.ahead
 	p := r.buf.slice(r.pos+r.aheadLen, int(h.Length))
 	r.pos += r.aheadLen + len(p)

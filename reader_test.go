@@ -315,6 +315,71 @@ func TestAMillionEmptyFragments(t *testing.T) {
 	}
 }
 
+// A message that arrives whole is taken where it lies, at first sight and behind others,
+// and nothing else is.
+func TestMessageIsTakenWhereItLies(t *testing.T) {
+	const limit = 1000
+	message := strings.Repeat("x", limit)
+	for name, row := range map[string]struct {
+		frames  []frame
+		missing int  // octets at the end
+		whole   bool // the last message is taken where it lies
+	}{
+		"alone":                  {[]frame{binaryOf(message)}, 0, true},
+		"empty":                  {[]frame{text("")}, 0, true},
+		"behind another":         {[]frame{text("one"), text("two")}, 0, true},
+		"behind a Ping":          {[]frame{ping("?"), text("two")}, 0, true},
+		"fragmented":             {[]frame{text("o").more(), cont("ne")}, 0, false},
+		"behind a fragmented":    {[]frame{text("o").more(), cont("ne"), text("two")}, 0, true},
+		"not whole":              {[]frame{text("one"), text("two").more()}, 0, false},
+		"longer than the limit":  {[]frame{binaryOf(message + "x")}, 0, false},
+		"without its last octet": {[]frame{text("one"), text("two")}, 1, false},
+	} {
+		var octets []byte
+		for _, f := range row.frames {
+			octets = f.append(octets, true, [4]byte{1, 2, 3, 4})
+		}
+		r := newReader(bytes.NewReader(octets[:len(octets)-row.missing]), new(heard))
+		r.limit.Store(limit)
+		whole, p, err := false, []byte(nil), error(nil)
+		for err == nil && (!whole || r.buffered() > 0) {
+			if _, p, whole, err = r.nextInPlace(); err == nil && !whole {
+				_, err = r.appendMessage(nil)
+			}
+			if whole && len(p) > 0 && &p[0] != &r.buf.octets[r.pos-len(p)] {
+				t.Errorf("%s: %q is not where it lies", name, p)
+			}
+		}
+		if whole != row.whole {
+			t.Errorf("%s: in place %t, want %t (%v)", name, whole, row.whole, err)
+		}
+	}
+}
+
+// A text is remembered when it was checked, not before.
+func TestTextTakenWhereItLiesIsRememberedIfItIsUTF8(t *testing.T) {
+	known := map[bool]int{}
+	for _, valid := range []bool{true, false} {
+		message := "remembered " + strings.Repeat("é", minKnownText)
+		if !valid {
+			message += "\xFF"
+		}
+		for range 100 { // pools forget now and then
+			octets := text(message).append(nil, true, [4]byte{1, 2, 3, 4})
+			r := newReader(bytes.NewReader(octets), new(heard))
+			if _, _, whole, err := r.nextInPlace(); whole != valid || (err == errText) == valid {
+				t.Fatalf("whole %t, %v", whole, err)
+			}
+			if isKnownText([]byte(message)) {
+				known[valid]++
+			}
+		}
+	}
+	if known[true] == 0 || known[false] > 0 {
+		t.Errorf("known were %d texts that are UTF-8, and %d that are not", known[true], known[false])
+	}
+}
+
 func TestLimitsAreExact(t *testing.T) {
 	wire := func(frames ...frame) (b []byte) {
 		for _, f := range frames {

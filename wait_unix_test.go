@@ -27,18 +27,18 @@ func TestLongReadEndsWithinItsBuffer(t *testing.T) {
 
 // What has to be copied is read many messages at a time only where they are short: of a long one, the better part can
 // be read straight to where it is wanted.
-func TestLongReadsAreForViewsAndShortMessages(t *testing.T) {
+func TestLongReadsAreForWhatStaysInPlaceAndShortMessages(t *testing.T) {
 	for _, row := range []struct {
-		length        int64
-		view, copying bool // by a long read
+		length           int64
+		inPlace, copying bool // by a long read
 	}{{0, true, true}, {512, true, true}, {4 << 10, true, true}, {32 << 10, true, true}, {32<<10 + 1, true, false}, {64 << 10, true, false}, {1 << 20, false, false}} {
 		var r reader
 		r.src.raw.full = true
 		r.ahead = Header{Fin: true, Opcode: OpBinary, Masked: true, Length: row.length}
 		copying := r.most() > 0
 		r.inPlace = true
-		if view := r.most() > 0; view != row.view || copying != row.copying {
-			t.Errorf("%d octets: a long read to be viewed %t, to be copied %t, want %t and %t", row.length, view, copying, row.view, row.copying)
+		if inPlace := r.most() > 0; inPlace != row.inPlace || copying != row.copying {
+			t.Errorf("%d octets: a long read to stay in place %t, to be copied %t, want %t and %t", row.length, inPlace, copying, row.inPlace, row.copying)
 		}
 	}
 }
