@@ -212,25 +212,30 @@ func (e *eventConn) start() {
 		}()
 		return
 	}
-	e.begin()
-	go e.work() // for what came behind the handshake, and an end that came before onOver
+	if e.begin() || !e.state.CompareAndSwap(eventBusy, eventIdle) {
+		go e.work()
+	}
 }
 
-// begin takes the reading of c over from others.
-func (e *eventConn) begin() {
+// begin takes the reading of c over from others. It says whether there is work of which
+// no event tells: where a goroutine is to wait, what has been read already, such as what
+// came behind the handshake, and an end that came before onOver.
+func (e *eventConn) begin() bool {
 	c := e.c
 	c.mu.Lock()
 	over := c.lock(&c.reading, context.Background(), func() error { return c.cause }) != nil
 	c.mu.Unlock()
-	if !over {
-		if err := c.takeOver(); err != nil {
-			_ = c.fail(err, StatusInternalError, "")
-		} else {
-			c.r.inPlace = true
-			e.watch()
-		}
-		c.unlockRead()
+	if over {
+		return true
 	}
+	defer c.unlockRead()
+	if err := c.takeOver(); err != nil {
+		_ = c.fail(err, StatusInternalError, "")
+		return true
+	}
+	c.r.inPlace = true
+	e.watch()
+	return e.waits || c.r.buffered() > 0 || c.isBroken()
 }
 
 // watch has events wake e, where that is possible. The reading turn is taken.

@@ -412,28 +412,37 @@ func answerRefusal(w http.ResponseWriter, r *http.Request, e *HandshakeError, te
 // acceptUpgrade switches an HTTP/1.1 connection over. It keeps nothing that belongs to net/http: not the request, whose
 // header is a kilobyte, and not the bufio.ReadWriter, whose buffers are eight.
 func acceptUpgrade(w http.ResponseWriter, r *http.Request, o *Options, l *limits, a agreement) (*Conn, error) {
-	h, ok := hijacker(w)
-	if !ok {
-		e := &HandshakeError{Status: http.StatusInternalServerError, Rule: fmt.Sprintf("%T hides the http.Hijacker: it needs a method Unwrap() http.ResponseWriter", h)}
-		refuse(w, r, e)
-		return nil, e
-	}
-	conn, buf, err := h.(http.Hijacker).Hijack()
-	if err != nil {
-		e := &HandshakeError{Status: http.StatusInternalServerError, Rule: fmt.Sprintf("%T can't be hijacked: %v", h, err)}
-		refuse(w, r, e)
-		return nil, e
+	conn, buf, refusal := hijack(w)
+	if refusal != nil {
+		refuse(w, r, refusal)
+		return nil, refusal
 	}
 	var answer []byte
 	if buf != nil && buf.Writer != nil {
 		answer = buf.AvailableBuffer()
 	}
 	answer = appendAnswer(answer, a, w.Header(), o.Header)
-	if err := sendAnswer(conn, answer, l.writeTimeout); err != nil {
+	c := newConn(config{rwc: conn, ahead: buffered(buf), subprotocol: a.subprotocol, limits: l, deflate: a.deflate})
+	if err := sendAnswer(conn, &c.r.src.raw, answer, l.writeTimeout); err != nil {
 		_ = conn.Close()
 		return nil, fmt.Errorf("websocket: answering the opening handshake: %w", err)
 	}
-	return newConn(config{rwc: conn, ahead: buffered(buf), subprotocol: a.subprotocol, limits: l, deflate: a.deflate}), nil
+	return c, nil
+}
+
+// hijack takes the connection over from net/http.
+func hijack(w http.ResponseWriter) (net.Conn, *bufio.ReadWriter, *HandshakeError) {
+	h, ok := hijacker(w)
+	if !ok {
+		rule := fmt.Sprintf("%T hides the http.Hijacker: it needs a method Unwrap() http.ResponseWriter", h)
+		return nil, nil, &HandshakeError{Status: http.StatusInternalServerError, Rule: rule}
+	}
+	conn, buf, err := h.(http.Hijacker).Hijack()
+	if err != nil {
+		rule := fmt.Sprintf("%T can't be hijacked: %v", h, err)
+		return nil, nil, &HandshakeError{Status: http.StatusInternalServerError, Rule: rule}
+	}
+	return conn, buf, nil
 }
 
 // hijacker looks for the http.Hijacker behind what middleware has wrapped around it, as http.ResponseController does. If
@@ -462,20 +471,22 @@ func appendAnswer(b []byte, a agreement, middleware, options http.Header) []byte
 	if a.extensions != "" {
 		b = appendField(b, "Sec-WebSocket-Extensions", a.extensions)
 	}
-	for name, values := range middleware {
-		if !isToken(name) || isOurs(name) {
+	b = appendFields(b, middleware, func(name string) bool { return isToken(name) && !isOurs(name) })
+	b = appendFields(b, options, func(string) bool { return true })
+	return append(b, "\r\n"...)
+}
+
+// appendFields appends the fields of h that belong there.
+func appendFields(b []byte, h http.Header, belongs func(name string) bool) []byte {
+	for name, values := range h {
+		if !belongs(name) {
 			continue
 		}
 		for _, v := range values {
 			b = appendField(b, name, v)
 		}
 	}
-	for name, values := range options {
-		for _, v := range values {
-			b = appendField(b, name, v)
-		}
-	}
-	return append(b, "\r\n"...)
+	return b
 }
 
 // isOurs reports whether a field that middleware has set has no place in our answer: what it said of a body, or what the
@@ -498,15 +509,18 @@ func appendField(b []byte, name, value string) []byte {
 	return append(b, "\r\n"...)
 }
 
-// sendAnswer writes the answer, and clears the deadlines: its own, and those that http.Server has set.
-func sendAnswer(conn net.Conn, answer []byte, timeout time.Duration) error {
-	if timeout > 0 {
-		if err := conn.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
+// sendAnswer writes the answer, and clears the deadlines: its own, and those that http.Server has set. What the socket
+// takes at once, as a rule all, needs none.
+func sendAnswer(conn net.Conn, raw *rawReader, answer []byte, timeout time.Duration) error {
+	if answer = answer[writeOnce(raw, answer):]; len(answer) > 0 {
+		if timeout > 0 {
+			if err := conn.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
+				return err
+			}
+		}
+		if _, err := conn.Write(answer); err != nil {
 			return err
 		}
-	}
-	if _, err := conn.Write(answer); err != nil {
-		return err
 	}
 	return conn.SetDeadline(time.Time{})
 }

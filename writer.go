@@ -62,6 +62,23 @@ func (w *writer) init(stream io.Writer, r *rawReader) {
 	w.raw.init(r)
 }
 
+// onceWriters are for connections that may never write by their own.
+var onceWriters = sync.Pool{New: func() any { return new(rawWriter) }}
+
+// writeOnce writes as much of p as the socket that r reads from takes at once: nothing
+// where there is none, or where an error shows, as it does again in the next write.
+func writeOnce(r *rawReader, p []byte) int {
+	if !r.isRaw() {
+		return 0
+	}
+	w := onceWriters.Get().(*rawWriter)
+	defer onceWriters.Put(w)
+	w.init(r)
+	n, _ := w.write(p)
+	w.init(new(rawReader)) // it is kept; the socket must not be
+	return n
+}
+
 // plan is what one write needs, pooled.
 type plan struct {
 	buf   [copyLimit + maxHeader]byte
