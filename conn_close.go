@@ -566,16 +566,19 @@ func (c *Conn) cut(cause error) {
 	c.proclaim()
 }
 
-// closeStream closes the stream at once. TLS would wait for up to five seconds
-// until the peer takes its alert, so the connection below goes first; after an
-// orderly end, CloseWrite has sent the alert already.
-//
-// Streams that are no sockets may take their time to close.
+// closeStream closes the stream at once.
 func (c *Conn) closeStream() {
 	if c.w.raw.isRaw() {
 		_ = c.rwc.Close() // nobody is left whom an error would help
-		return
+	} else {
+		c.closeOther()
 	}
+}
+
+// closeOther closes a stream that is no socket, and may take its time. TLS would wait
+// for up to five seconds until the peer takes its alert, so the connection below goes
+// first; after an orderly end, CloseWrite has sent the alert already.
+func (c *Conn) closeOther() {
 	closed := make(chan struct{})
 	go func() {
 		defer close(closed)

@@ -339,13 +339,13 @@ func (e *session) setDeadline() {
 // have to fit the smallest stack there is.
 func (e *session) handle(r *http.Request) {
 	err := errGoexit
-	defer func() { e.end(err) }()
-	err = e.guardHandle(r)
-}
-
-func (e *session) guardHandle(r *http.Request) (err error) {
-	defer e.recovered(&err)
-	return e.s.Handle(e.c, r)
+	defer func() {
+		if p := recover(); p != nil {
+			err = e.panicked(p)
+		}
+		e.end(err)
+	}()
+	err = e.s.Handle(e.c, r)
 }
 
 // message runs Message. Who calls it recovers from a panic.
