@@ -132,11 +132,9 @@ func (s *Server) accept(w http.ResponseWriter, r *http.Request) *Conn {
 		return nil
 	}
 	c, err := accept(w, r, o, s.limits(o))
-	if errors.As(err, &refusal) && refusal.Status == http.StatusInternalServerError { // which the client is not told
-		slog.ErrorContext(r.Context(), refusal.Error())
-	}
-	if err != nil {
-		return nil // it was answered
+	if err != nil { // it was answered
+		logInternal(r.Context(), err)
+		return nil
 	}
 	if r.ProtoMajor > 1 {
 		c.Context().Done() // made before anybody else has c, it ends when the stream is closed, not before
@@ -147,6 +145,14 @@ func (s *Server) accept(w http.ResponseWriter, r *http.Request) *Conn {
 		return nil // it was closed
 	}
 	return c
+}
+
+// logInternal logs an error of the opening handshake of which the client is not told.
+func logInternal(ctx context.Context, err error) {
+	var refusal *HandshakeError
+	if errors.As(err, &refusal) && refusal.Status == http.StatusInternalServerError {
+		slog.ErrorContext(ctx, refusal.Error())
+	}
 }
 
 // options are those of one request.

@@ -2,9 +2,9 @@
 
 package main
 
-// Opening connections: the cell handshake. The generator opens, waits for the 101 and resets, several at a time.
+// Opening connections: the cell handshake. The generator opens, waits for the 101 and resets, many at a time.
 
-const handshakesAtOnce = 8
+const handshakesAtOnce = 4 * inRow
 
 func handshakeGroup() group {
 	return group{cells: []string{"handshake"}, run: (*bench).handshake}

@@ -166,6 +166,11 @@ func handshake(fd int, addr, extensions string) (string, error) {
 	if err := writeAll(fd, request(addr, extensions)); err != nil {
 		return "", err
 	}
+	return readAnswer(fd)
+}
+
+// readAnswer reads the 101 and returns the extensions that were agreed.
+func readAnswer(fd int) (string, error) {
 	head, err := readHead(fd)
 	if err != nil {
 		return "", err
