@@ -235,7 +235,7 @@ func (e *eventConn) begin() bool {
 	}
 	c.r.inPlace = true
 	e.watch()
-	return e.waits || c.r.buffered() > 0 || c.isBroken()
+	return e.waits || c.r.buffered() > 0
 }
 
 // watch has events wake e, where that is possible. The reading turn is taken.
