@@ -69,9 +69,9 @@ func FuzzUTF8(f *testing.F) {
 				t.Fatalf("% x in pieces of %d: accepted %v after % x", p, size, valid, so)
 			}
 		}
-		if whole := utf8.Valid(p); valid && u.atBoundary() != whole || validUTF8(p) != whole {
-			t.Fatalf("% x in pieces of %d: %v, at a boundary %v; as a whole %v; utf8.Valid %v",
-				p, size, valid, u.atBoundary(), validUTF8(p), whole)
+		if whole := utf8.Valid(p); valid && u.atBoundary() != whole || validUTF8(p) != whole || isText(p) != whole || isText(p) != whole {
+			t.Fatalf("% x in pieces of %d: %v, at a boundary %v; as a whole %v, and twice %v; utf8.Valid %v",
+				p, size, valid, u.atBoundary(), validUTF8(p), isText(p), whole)
 		}
 	})
 }

@@ -51,12 +51,9 @@ func checkMessage(typ MessageType, data []byte) error {
 	switch {
 	case !typ.isValid():
 		return errMessageType
-	case typ != Text || isKnownText(data):
-		return nil
-	case !validUTF8(data):
+	case typ == Text && !isText(data):
 		return errNotUTF8
 	}
-	rememberText(data)
 	return nil
 }
 

@@ -523,7 +523,7 @@ func (r *reader) appendMessage(b []byte) ([]byte, error) {
 		b = b[:len(b)+n]
 		switch {
 		case err == io.EOF:
-			if text {
+			if text && !r.text.isASCII() {
 				rememberText(b[len(b)-int(r.size):])
 			}
 			return b, nil
@@ -621,7 +621,9 @@ func (r *reader) takeWhole() ([]byte, error) {
 		if !text.write(p) || !text.atBoundary() {
 			return nil, errText
 		}
-		rememberText(p)
+		if !text.isASCII() {
+			rememberText(p)
+		}
 	}
 	return p, nil
 }

@@ -19,7 +19,23 @@ const (
 // written to another; to compare costs a fraction of a check.
 var knownTexts = sync.Pool{New: func() any { return new([]byte) }}
 
-// rememberText keeps p, which is UTF-8 as a whole, for isKnownText.
+// isText says whether p is UTF-8 as a whole.
+func isText(p []byte) bool {
+	rest := p[asciiPrefix(p):]
+	switch {
+	case len(rest) < asciiStep:
+		return validUTF8(rest)
+	case isKnownText(p):
+		return true
+	case !validUTF8(rest):
+		return false
+	}
+	rememberText(p)
+	return true
+}
+
+// rememberText keeps p, which is UTF-8 as a whole, for isKnownText. To check ASCII costs
+// less than to keep and to compare it.
 func rememberText(p []byte) {
 	if len(p) < minKnownText || len(p) > maxKnownText {
 		return

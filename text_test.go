@@ -38,3 +38,34 @@ func TestKnownTextIsTheSameText(t *testing.T) {
 		}
 	}
 }
+
+// TestASCIIIsNotRemembered: to check it again costs less.
+func TestASCIIIsNotRemembered(t *testing.T) {
+	plain, beyond := []byte(strings.Repeat("a", 2*minKnownText)), []byte(strings.Repeat("é", minKnownText))
+	knew := false
+	for range 100 { // pools forget now and then
+		if !isText(plain) || !isText(beyond) {
+			t.Fatal("not a text")
+		}
+		knew = knew || isKnownText(beyond)
+		if !isText(plain) || isKnownText(plain) {
+			t.Fatal("ASCII was remembered, or is no text")
+		}
+	}
+	if !knew {
+		t.Error("what is not ASCII was never remembered")
+	}
+	octets := text(string(plain)).append(nil, true, [4]byte{1, 2, 3, 4})
+	for _, inPlace := range []bool{true, false} {
+		r := newReader(bytes.NewReader(octets), new(heard))
+		var err error
+		if inPlace {
+			_, _, _, err = r.nextInPlace()
+		} else if _, err = r.next(); err == nil {
+			_, err = r.appendMessage(nil)
+		}
+		if err != nil || isKnownText(plain) {
+			t.Errorf("read, in place %t: %v, known %t", inPlace, err, isKnownText(plain))
+		}
+	}
+}

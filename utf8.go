@@ -22,6 +22,9 @@ const (
 	utf8AfterF4                      // 80 to 8F, else it is above U+10FFFF; then two more
 )
 
+// utf8Beyond is set beside the state once some of the text may not be ASCII.
+const utf8Beyond utf8Check = 1 << 63
+
 // utf8Next has for each octet the next states, that of state s at bit s: so
 // finding it takes one shift, and the table entries can be loaded ahead.
 var utf8Next = func() (table [256]uint64) {
@@ -90,12 +93,15 @@ func utf8First(b byte) utf8Check {
 // write goes on with p. It returns false if the first octet that no text can have
 // at its place is in p, or was before.
 func (u *utf8Check) write(p []byte) bool {
-	s := uint64(*u)
+	s, beyond := uint64(*u), *u&utf8Beyond
 	for s&63 != uint64(utf8Start) && len(p) > 0 {
 		s, p = utf8Next[p[0]]>>(s&63), p[1:]
 	}
-	for len(p) >= 8 {
-		p = p[asciiPrefix(p):]
+	for len(p) >= asciiStep {
+		if p = p[asciiPrefix(p):]; len(p) < asciiStep {
+			break
+		}
+		beyond = utf8Beyond
 		n, ok := utf8Blocks(p)
 		if !ok {
 			s = uint64(utf8Wrong)
@@ -120,13 +126,16 @@ func (u *utf8Check) write(p []byte) bool {
 	for _, b := range p {
 		s = utf8Next[b] >> (s & 63)
 	}
-	*u = utf8Check(s & 63)
-	return *u != utf8Wrong
+	*u = utf8Check(s&63) | beyond
+	return *u&^utf8Beyond != utf8Wrong
 }
 
 const highBits = 0x8080808080808080
 
-// asciiPrefix says how many octets at the start of p are ASCII, in steps of 8.
+// asciiStep is in what steps asciiPrefix counts.
+const asciiStep = 8
+
+// asciiPrefix says how many octets at the start of p are ASCII, in steps of asciiStep.
 func asciiPrefix(p []byte) (n int) {
 	le := binary.LittleEndian
 	for ; n <= len(p)-32; n += 32 {
@@ -135,8 +144,8 @@ func asciiPrefix(p []byte) (n int) {
 			break
 		}
 	}
-	for n <= len(p)-8 && le.Uint64(p[n:n+8:n+8])&highBits == 0 {
-		n += 8
+	for n <= len(p)-asciiStep && le.Uint64(p[n:n+asciiStep:n+asciiStep])&highBits == 0 {
+		n += asciiStep
 	}
 	return n
 }
@@ -214,7 +223,11 @@ func swapBits(a, b uint64, n int, mask uint64) (uint64, uint64) {
 func after(x, carry uint64) uint64 { return x<<8 | x>>55&0xFE | carry }
 
 // atBoundary says whether the text so far ends with a whole character.
-func (u *utf8Check) atBoundary() bool { return *u == utf8Start }
+func (u *utf8Check) atBoundary() bool { return *u&^utf8Beyond == utf8Start }
+
+// isASCII says whether the text so far is ASCII, but perhaps for its last octets, fewer
+// than asciiStep.
+func (u *utf8Check) isASCII() bool { return *u&utf8Beyond == 0 }
 
 // validUTF8 says whether p is UTF-8 as a whole.
 func validUTF8(p []byte) bool {

@@ -59,8 +59,10 @@ func TestUTF8FailsAtTheFirstImpossibleOctet(t *testing.T) {
 					t.Errorf("%s after %q: right again after what follows", row.name, before)
 				}
 			}
-			if validUTF8([]byte(text + strings.Repeat("y", 40))) {
-				t.Errorf("%s after %q, as a whole: accepted", row.name, before)
+			for _, behind := range []string{"", strings.Repeat("y", 40)} {
+				if p := []byte(text + behind); validUTF8(p) || isText(p) {
+					t.Errorf("%s after %q, as a whole, before %q: accepted", row.name, before, behind)
+				}
 			}
 		}
 	}
@@ -170,6 +172,31 @@ func TestUTF8PlainTextInsideACharacter(t *testing.T) {
 			text := strings.Repeat("a", before) + "\xc3" + strings.Repeat("b", inside)
 			if new(utf8Check).write([]byte(text)) || validUTF8([]byte(text+"\xa9")) {
 				t.Fatalf("%q: accepted", text)
+			}
+		}
+	}
+}
+
+// TestUTF8TellsASCII: one octet that is not ASCII shows, unless it is one of the last few,
+// whatever comes behind it in other pieces.
+func TestUTF8TellsASCII(t *testing.T) {
+	for n := range 200 {
+		text := strings.Repeat("x", n)
+		var plain utf8Check
+		for range 3 {
+			if plain.write([]byte(text)); !plain.isASCII() || !plain.atBoundary() {
+				t.Fatalf("%d octets of ASCII: told as %x", n, plain)
+			}
+		}
+		for at := range n - 1 {
+			var u utf8Check
+			u.write([]byte(text[:at] + "é" + text[at+2:]))
+			if shows := !u.isASCII(); !shows && n-at > asciiStep || !u.atBoundary() {
+				t.Fatalf("octet %d of %d is not ASCII: shows %t, at a boundary %t", at, n, shows, u.atBoundary())
+			}
+			before := u.isASCII()
+			if u.write([]byte(text)); u.isASCII() != before || !u.atBoundary() {
+				t.Fatalf("octet %d of %d is not ASCII: forgotten after the next piece", at, n)
 			}
 		}
 	}
