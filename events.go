@@ -218,8 +218,9 @@ func (e *eventConn) start() {
 }
 
 // begin takes the reading of c over from others. It says whether there is work of which
-// no event tells: where a goroutine is to wait, what has been read already, such as what
-// came behind the handshake, and an end that came before onOver.
+// no event tells: where a goroutine is to wait, an end that came before onOver, what has
+// been read already, such as what came behind the handshake, and what the system keeps
+// quiet about, for a read before has asked for more.
 func (e *eventConn) begin() bool {
 	c := e.c
 	c.mu.Lock()
@@ -235,7 +236,7 @@ func (e *eventConn) begin() bool {
 	}
 	c.r.inPlace = true
 	e.watch()
-	return e.waits || c.r.buffered() > 0
+	return e.waits || c.r.buffered() > 0 || c.r.src.raw.isQuiet()
 }
 
 // watch has events wake e, where that is possible. The reading turn is taken.

@@ -437,3 +437,47 @@ func TestReleasesOfLinux(t *testing.T) {
 		}
 	}
 }
+
+// TestEventsAfterAReadThatAskedForMuch: what TCP was asked for by a read before event mode keeps no short message back.
+func TestEventsAfterAReadThatAskedForMuch(t *testing.T) {
+	asked := 0
+	for range 10 { // it may ask for less where not all comes at once
+		near, far := tcpPair(t)
+		l := &lowEnd{t: t, c: NewServerConn(near, nil), far: far, got: make(chan []byte, 1), over: make(chan error, 1)}
+		t.Cleanup(func() { _ = l.c.CloseNow() })
+		l.growBuffer()
+		ctx, stop := context.WithCancel(context.Background())
+		gone := make(chan error, 1)
+		go func() {
+			_, _, err := l.c.Read(ctx)
+			gone <- err
+		}()
+		l.begins(600 << 10)
+		l.waitsFor(len(l.left))
+		stop()
+		if err := <-gone; !errors.Is(err, context.Canceled) {
+			t.Fatalf("the read that was given up: %v", err)
+		}
+		l.sends(len(l.left))
+		if _, b, err := l.c.Read(context.Background()); err != nil || !bytes.Equal(b, l.msg) {
+			t.Fatalf("the message: %d octets, %v", len(b), err)
+		}
+		if l.option(syscall.SO_RCVLOWAT) > minLow {
+			asked++
+		}
+		s := &Server{Message: func(_ *Conn, msg Message) error { l.got <- bytes.Clone(msg.Data); return nil }}
+		s.Closed = func(_ *Conn, err error) { l.over <- err }
+		if err := s.Serve(l.c, nil); err != nil {
+			t.Fatal(err)
+		}
+		l.msg = []byte("short")
+		l.left = binaryOf("short").append(nil, true, [4]byte{1, 2, 3, 4})
+		l.sends(len(l.left))
+		l.wants()
+		_ = l.c.CloseNow()
+		<-l.over
+	}
+	if asked == 0 {
+		t.Error("no read has asked for much")
+	}
+}

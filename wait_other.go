@@ -15,6 +15,7 @@ func (r *rawReader) init(any)                            {}
 func (r *rawReader) isRaw() bool                         { return false }
 func (r *rawReader) isFull() bool                        { return false }
 func (r *rawReader) isDry() bool                         { return false }
+func (r *rawReader) isQuiet() bool                       { return false }
 func (r *rawReader) rearm(bool)                          {}
 func (r *rawReader) fill(int, int) (*buffer, int, error) { return nil, 0, errWouldBlock }
 func (r *rawReader) read([]byte) (int, error)            { return 0, errWouldBlock }

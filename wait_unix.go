@@ -82,6 +82,9 @@ func (r *rawReader) isFull() bool { return r.full }
 // isDry says whether the last read has taken all that was there.
 func (r *rawReader) isDry() bool { return r.dry }
 
+// isQuiet says whether the system was asked to keep quiet about a few octets.
+func (r *rawReader) isQuiet() bool { return r.low > 0 }
+
 // rearm says that something may be there again, and whether that is the end of
 // the stream. Only where noWait is set.
 func (r *rawReader) rearm(toEnd bool) { r.dry, r.toEnd = false, toEnd }
