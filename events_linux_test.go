@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"reflect"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -157,16 +158,16 @@ func memoryInUse() int64 {
 	return int64(m.HeapAlloc + m.StackInuse)
 }
 
-// alone says whether the test runs in a process of its own. Where not, it has run it
+// alone says whether the test runs in a process of its own, with env in its environment. Where not, it has run it
 // in one, and there is nothing left to do.
-func alone(t *testing.T) bool {
+func alone(t *testing.T, env ...string) bool {
 	t.Helper()
 	const mark = "WEBSOCKET_TEST_ALONE"
 	if os.Getenv(mark) == t.Name() {
 		return true
 	}
 	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
-	cmd.Env = append(os.Environ(), mark+"="+t.Name())
+	cmd.Env = append(append(os.Environ(), mark+"="+t.Name()), env...)
 	out, err := cmd.CombinedOutput()
 	t.Logf("%s", out)
 	if bytes.Contains(out, []byte("--- SKIP: "+t.Name())) {
@@ -239,6 +240,71 @@ func TestMemoryOfAnIdleConnection(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// A stack grows by being copied, which takes longer than all else that the library does to open a connection. net/http's
+// goroutine has 4 KiB when it asks for that, and the one of Handle waits on 2 KiB, on which it can end as well.
+func TestStacksNeedNotGrow(t *testing.T) {
+	if raceEnabled {
+		t.Skip("with -race frames are larger")
+	}
+	if !alone(t, "GODEBUG=adaptivestackstart=0") { // else a stack may be longer from the beginning
+		return
+	}
+	const n = 300
+	opened, closed, goOn := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	s := &Server{
+		Open:   func(*Conn, *http.Request) error { opened <- struct{}{}; <-goOn; return nil },
+		Handle: func(c *Conn, _ *http.Request) error { return echoForEver(c) },
+		Closed: func(*Conn, error) { closed <- struct{}{} },
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/chat", s.ServeHTTP)
+	hs := httptest.NewServer(mux)
+	defer hs.Close()
+	clients := make([]net.Conn, n)
+	open := func(i int) {
+		conn, err := net.Dial("tcp", hs.Listener.Addr().String())
+		if err == nil {
+			clients[i] = conn
+			err = sampleRequest().Write(conn)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-opened
+	}
+	open(0) // for what is made once
+	before := stacksInUse()
+	for i := range n - 1 {
+		open(i + 1)
+	}
+	if each := (stacksInUse() - before) / (n - 1); each > 5<<10 {
+		t.Errorf("while it is opened, a connection has %d octets of stack, want the 4 KiB of net/http, or little more", each)
+	}
+	close(goOn)
+	time.Sleep(20 * time.Millisecond) // so that goroutines end, or wait
+	runtime.GC()                      // gives back what ended had
+	before = stacksInUse()
+	for _, conn := range clients {
+		_ = conn.(*net.TCPConn).SetLinger(0)
+		_ = conn.Close()
+	}
+	time.Sleep(100 * time.Millisecond) // so that goroutines wait in Closed, one after the other
+	if each := (stacksInUse() - before) / n; each > 1<<10 {
+		t.Errorf("for its end, a connection has got %d octets of stack more, want none, or few", each)
+	}
+	for range n {
+		<-closed
+	}
+}
+
+// stacksInUse is what stacks take, and keeps them from being made shorter.
+func stacksInUse() int64 {
+	debug.SetGCPercent(-1)
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.StackInuse)
 }
 
 // openDescriptors counts those of the process.
