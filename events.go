@@ -199,7 +199,7 @@ var messageBuffers = sync.Pool{New: func() any { return new([]byte) }}
 // already too, and may close it meanwhile, or be reading: that is not waited for.
 func (e *eventConn) start() {
 	c := e.c
-	e.state.Store(eventBusy) // who wakes it before all is set up makes work look again
+	e.state.Store(eventBusy) // who wakes it before all is set up makes it work then
 	e.waits = true
 	c.mu.Lock()
 	c.onOver = e
@@ -219,8 +219,8 @@ func (e *eventConn) start() {
 
 // begin takes the reading of c over from others. It says whether there is work of which
 // no event tells: where a goroutine is to wait, an end that came before onOver, what has
-// been read already, such as what came behind the handshake, and what the system keeps
-// quiet about, for a read before has asked for more.
+// been read already, such as what came behind the handshake or an empty message that
+// was begun, and what the system keeps quiet about, for a read before has asked for more.
 func (e *eventConn) begin() bool {
 	c := e.c
 	c.mu.Lock()
@@ -236,7 +236,7 @@ func (e *eventConn) begin() bool {
 	}
 	c.r.inPlace = true
 	e.watch()
-	return e.waits || c.r.buffered() > 0 || c.r.src.raw.isQuiet()
+	return e.waits || c.r.buffered() > 0 || c.r.seq.isOpen() || c.r.src.raw.isQuiet()
 }
 
 // watch has events wake e, where that is possible. The reading turn is taken.

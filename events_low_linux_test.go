@@ -452,7 +452,7 @@ func TestEventsAfterAReadThatAskedForMuch(t *testing.T) {
 			_, _, err := l.c.Read(ctx)
 			gone <- err
 		}()
-		l.begins(600 << 10)
+		l.begins(800 << 10)
 		l.waitsFor(len(l.left))
 		stop()
 		if err := <-gone; !errors.Is(err, context.Canceled) {

@@ -998,27 +998,30 @@ func tcpPairFor(t *testing.T) (near, far net.Conn) {
 // A message of which a part was read already can't go to Message whole.
 func TestEventsDoNotBeginInsideAMessage(t *testing.T) {
 	for _, opened := range []struct {
-		octets int
-		ok     bool
-	}{{0, true}, {3, false}} {
+		message string
+		octets  int
+		ok      bool
+	}{{"0123456789", 0, true}, {"0123456789", 3, false}, {"", 0, true}} {
 		ended := make(chan error, 1)
 		s := &Server{Options: *quiet(), Message: writeBack, Closed: func(_ *Conn, err error) { ended <- err }}
 		near, far := tcpPair(t)
 		p := newPeer(t, far, true)
-		p.sends(text("0123456789"))
+		p.sends(text(opened.message))
 		c := NewServerConn(near, quiet())
 		_, m, err := c.Reader(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n, err := m.Read(make([]byte, opened.octets)); n != opened.octets || err != nil {
-			t.Fatal(n, err)
+		if opened.octets > 0 {
+			if n, err := m.Read(make([]byte, opened.octets)); n != opened.octets || err != nil {
+				t.Fatal(n, err)
+			}
 		}
 		if err := s.Serve(c, nil); err != nil {
 			t.Fatal(err)
 		}
 		if opened.ok {
-			p.want("the echo of a message that was only looked at", text("0123456789"))
+			p.want("the echo of a message that was only looked at", text(opened.message))
 			_ = c.CloseNow()
 			<-ended
 			continue

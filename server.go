@@ -346,10 +346,10 @@ func (e *session) setDeadline() {
 func (e *session) handle(r *http.Request) {
 	err := errGoexit
 	defer func() {
+		defer func() { e.end(err) }() // also where a panic's Error method ends the goroutine
 		if p := recover(); p != nil {
 			err = e.panicked(p)
 		}
-		e.end(err)
 	}()
 	err = e.s.Handle(e.c, r)
 }

@@ -1154,11 +1154,18 @@ func (goexitError) As(any) bool   { runtime.Goexit(); return false }
 func TestErrorWhoseMethodsEndTheGoroutine(t *testing.T) {
 	fail := func() error { return goexitError{} }
 	over := make(chan error, 1)
-	for _, s := range []*Server{
-		{Message: func(*Conn, Message) error { return fail() }},
-		{Handle: func(*Conn, *http.Request) error { return fail() }},
-		{Message: ignore, Open: func(*Conn, *http.Request) error { return fail() }},
+	for _, row := range []struct {
+		s    *Server
+		over error
+	}{
+		{&Server{Message: func(*Conn, Message) error { return fail() }}, fail()},
+		{&Server{Handle: func(*Conn, *http.Request) error { return fail() }}, fail()},
+		{&Server{Message: ignore, Open: func(*Conn, *http.Request) error { return fail() }}, nil},
+		{&Server{Message: func(*Conn, Message) error { panic(fail()) }}, errGoexit}, // in the middle of logging that
+		{&Server{Handle: func(*Conn, *http.Request) error { panic(fail()) }}, errGoexit},
+		{&Server{Message: ignore, Open: func(*Conn, *http.Request) error { panic(fail()) }}, nil},
 	} {
+		s := row.s
 		s.Options, s.Closed = *quiet(), func(_ *Conn, err error) { over <- err }
 		v := serving(t, s, s)
 		p := v.open()
@@ -1166,8 +1173,8 @@ func TestErrorWhoseMethodsEndTheGoroutine(t *testing.T) {
 		p.want("a Close", closeFrame(StatusInternalError, ""))
 		bye(p, closeFrame(StatusInternalError, ""))
 		if s.Open == nil {
-			if err := <-over; err != fail() {
-				t.Errorf("Closed got %T", err)
+			if err := <-over; err != row.over {
+				t.Errorf("Closed got %T, want %T", err, row.over)
 			}
 		}
 		v.wantConns(0)

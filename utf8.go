@@ -22,7 +22,7 @@ const (
 	utf8AfterF4                      // 80 to 8F, else it is above U+10FFFF; then two more
 )
 
-// utf8Beyond is set beside the state once some of the text may not be ASCII.
+// utf8Beyond is set beside the state once much of the text may not be ASCII.
 const utf8Beyond utf8Check = 1 << 63
 
 // utf8Next has for each octet the next states, that of state s at bit s: so
@@ -225,8 +225,8 @@ func after(x, carry uint64) uint64 { return x<<8 | x>>55&0xFE | carry }
 // atBoundary says whether the text so far ends with a whole character.
 func (u *utf8Check) atBoundary() bool { return *u&^utf8Beyond == utf8Start }
 
-// isASCII says whether the text so far is ASCII, but perhaps for its last octets, fewer
-// than asciiStep.
+// isASCII says whether the text so far is ASCII, but perhaps for fewer than asciiStep
+// octets at the end of each piece, and the rest of a character that ended there.
 func (u *utf8Check) isASCII() bool { return *u&utf8Beyond == 0 }
 
 // validUTF8 says whether p is UTF-8 as a whole.

@@ -66,7 +66,7 @@ func (w *writer) init(stream io.Writer, r *rawReader) {
 var onceWriters = sync.Pool{New: func() any { return new(rawWriter) }}
 
 // writeOnce writes as much of p as the socket that r reads from takes at once: nothing
-// where there is none, or where an error shows, as it does again in the next write.
+// where there is none, or where an error shows; another write has one too.
 func writeOnce(r *rawReader, p []byte) int {
 	if !r.isRaw() {
 		return 0
