@@ -341,8 +341,8 @@ func (e *session) setDeadline() {
 	}
 }
 
-// handle runs Handle. Its frame, and those below it up to the wait for octets,
-// have to fit the smallest stack there is.
+// handle runs Handle. Its frame, and those below it up to the wait for octets and the
+// end that a reset is, have to fit the smallest stack there is.
 func (e *session) handle(r *http.Request) {
 	err := errGoexit
 	defer func() {
