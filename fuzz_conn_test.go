@@ -717,6 +717,7 @@ func (x *talk) checkPrefix(what string, got, want []occurrence) {
 // each Ping, and at most one Close frame with the code that the end calls for, with
 // nothing behind it.
 func FuzzConn(f *testing.F) {
+	f.Add([]byte("A\x7f00000000"), []byte("0"), uint16(1142)) // compressed, of more octets than can be needed
 	f.Add([]byte("\x01\x03\xe2\x82\xac\x89\x01!\x00\x02ab\x80\x00\x88\x02\x03\xe8"), []byte{0x40, 0x81, 3}, uint16(setEcho))
 	addTight(f)
 	f.Add([]byte("\x81\x01a\x82\x01b\x89\x00\x88\x02\x03\xe8\x89\x00"), []byte{0x40}, uint16(setEcho|2*setCloseAfter))

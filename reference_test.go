@@ -182,7 +182,11 @@ func (r *reference) data(h naiveHeader, payload []byte, whole bool) {
 		r.message, r.checked = nil, 0
 	}
 	r.fragments++
-	if r.fragments > r.frames || !r.compressed && h.length > uint64(r.limit-len(r.message)) {
+	room := r.limit - len(r.message)
+	if r.compressed {
+		room += 15*r.limit + 64<<10 // by the library's rule that so much has to give something
+	}
+	if r.fragments > r.frames || h.length > uint64(max(0, room)) {
 		r.end = tooLong
 		return
 	}
