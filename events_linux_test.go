@@ -252,10 +252,14 @@ func TestStacksNeedNotGrow(t *testing.T) {
 		return
 	}
 	const n = 300
-	opened, closed, goOn := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	opened, handled, closed, goOn := make(chan struct{}), make(chan struct{}), make(chan struct{}), make(chan struct{})
 	s := &Server{
-		Open:   func(*Conn, *http.Request) error { opened <- struct{}{}; <-goOn; return nil },
-		Handle: func(c *Conn, _ *http.Request) error { _, _, err := c.Read(context.Background()); return err },
+		Open: func(*Conn, *http.Request) error { opened <- struct{}{}; <-goOn; return nil },
+		Handle: func(c *Conn, _ *http.Request) error {
+			handled <- struct{}{}
+			_, _, err := c.Read(context.Background())
+			return err
+		},
 		Closed: func(*Conn, error) { closed <- struct{}{} },
 	}
 	mux := http.NewServeMux()
@@ -283,8 +287,11 @@ func TestStacksNeedNotGrow(t *testing.T) {
 		t.Errorf("while it is opened, a connection has %d octets of stack, want the 4 KiB of net/http, or little more", each)
 	}
 	close(goOn)
-	time.Sleep(20 * time.Millisecond) // so that goroutines end, or wait
-	runtime.GC()                      // gives back what ended had
+	for range n {
+		<-handled
+	}
+	time.Sleep(20 * time.Millisecond) // so that net/http's goroutines end
+	runtime.GC()                      // gives back what they had
 	before = stacksInUse()
 	for _, conn := range clients {
 		_ = conn.(*net.TCPConn).SetLinger(0)

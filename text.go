@@ -34,8 +34,8 @@ func isText(p []byte) bool {
 	return true
 }
 
-// rememberText keeps p, which is UTF-8 as a whole, for isKnownText. To check ASCII costs
-// less than to keep and to compare it.
+// rememberText keeps p, which is UTF-8 as a whole, for isKnownText. It is not for ASCII:
+// to check that again costs less than to keep and to compare it.
 func rememberText(p []byte) {
 	if len(p) < minKnownText || len(p) > maxKnownText {
 		return
