@@ -27,7 +27,7 @@ func Mask(b []byte, key [4]byte, offset int) int {
 	end := b[len(b)-8:]
 	last := le.Uint64(end) ^ bits.RotateLeft64(word, -8*(len(b)&3))
 	// Slices of constant length let the compiler drop all bounds checks but one.
-	i := 0
+	i := maskVectors(b, b, word)
 	for ; i <= len(b)-64; i += 64 {
 		p := b[i : i+64 : i+64]
 		le.PutUint64(p[0:8], le.Uint64(p[0:8])^word)
@@ -55,7 +55,7 @@ func maskTo(dst, src []byte, key [4]byte, offset int) int {
 	le := binary.LittleEndian
 	half := bits.RotateLeft32(le.Uint32(key[:]), -8*(offset&3))
 	word := uint64(half)<<32 | uint64(half)
-	i := 0
+	i := maskVectors(dst, src, word)
 	for ; i <= len(src)-64 && i <= len(dst)-64; i += 64 { // so for both, as in Mask
 		s, d := src[i:i+64:i+64], dst[i:i+64:i+64]
 		le.PutUint64(d[0:8], le.Uint64(s[0:8])^word)

@@ -37,7 +37,7 @@ func isText(p []byte) bool {
 // rememberText keeps p, which is UTF-8 as a whole, for isKnownText. It is not for ASCII:
 // to check that again costs less than to keep and to compare it.
 func rememberText(p []byte) {
-	if len(p) < minKnownText || len(p) > maxKnownText {
+	if utf8HasVectors || len(p) < minKnownText || len(p) > maxKnownText {
 		return
 	}
 	known := knownTexts.Get().(*[]byte)
@@ -47,7 +47,7 @@ func rememberText(p []byte) {
 
 // isKnownText says whether p was found to be UTF-8 a moment ago.
 func isKnownText(p []byte) bool {
-	if len(p) < minKnownText || len(p) > maxKnownText {
+	if utf8HasVectors || len(p) < minKnownText || len(p) > maxKnownText {
 		return false
 	}
 	known := knownTexts.Get().(*[]byte)

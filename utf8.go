@@ -102,7 +102,7 @@ func (u *utf8Check) write(p []byte) bool {
 			break
 		}
 		beyond = utf8Beyond
-		n, ok := utf8Blocks(p)
+		n, ok := utf8Fast(p)
 		if !ok {
 			s = uint64(utf8Wrong)
 			break
@@ -138,7 +138,7 @@ const asciiStep = 8
 // asciiPrefix says how many octets at the start of p are ASCII, in steps of asciiStep.
 func asciiPrefix(p []byte) (n int) {
 	le := binary.LittleEndian
-	for ; n <= len(p)-32; n += 32 {
+	for n = asciiVectors(p); n <= len(p)-32; n += 32 {
 		q := p[n : n+32 : n+32]
 		if (le.Uint64(q[0:8])|le.Uint64(q[8:16])|le.Uint64(q[16:24])|le.Uint64(q[24:32]))&highBits != 0 {
 			break

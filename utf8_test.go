@@ -180,7 +180,7 @@ func TestUTF8PlainTextInsideACharacter(t *testing.T) {
 // TestUTF8TellsASCII: one octet that is not ASCII shows, unless it is one of the last few,
 // whatever comes behind it in other pieces.
 func TestUTF8TellsASCII(t *testing.T) {
-	for n := range 200 {
+	for n := range 400 {
 		text := strings.Repeat("x", n)
 		var plain utf8Check
 		for range 3 {
