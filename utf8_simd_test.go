@@ -24,18 +24,26 @@ var widths = []struct {
 // TestUTF8OfVectorsOfEachWidth holds the check against the standard library with each of
 // the two: all pairs of octets and all errors, at all places of a vector and where two meet.
 func TestUTF8OfVectorsOfEachWidth(t *testing.T) {
-	defer func(right func(p []byte) bool) { utf8RightFrom3 = right }(utf8RightFrom3)
+	defer func(right func(p []byte) bool, has bool) { utf8RightFrom3, utf8HasVectors = right, has }(utf8RightFrom3, utf8HasVectors)
 	for _, width := range widths {
 		t.Run(width.name, func(t *testing.T) {
 			if !width.has {
 				t.Skip("this processor has no such vectors")
 			}
-			utf8RightFrom3 = width.right
+			utf8HasVectors = true
+			used := 0
+			utf8RightFrom3 = func(p []byte) bool {
+				used++
+				return width.right(p)
+			}
 			t.Run("pairs", testUTF8Pairs)
 			t.Run("errors", testUTF8Errors)
 			t.Run("random", TestUTF8OfRandomTexts)
 			t.Run("places", TestUTF8AtEveryPlaceOfTheFastLoops)
 			t.Run("three octets", TestUTF8EveryThreeOctets)
+			if used == 0 {
+				t.Error("no text was checked with vectors")
+			}
 		})
 	}
 }
