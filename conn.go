@@ -78,7 +78,7 @@ type Conn struct {
 
 	served    bool  // a Server has it; guarded by mu
 	eventMode bool  // messages go to a function; guarded by mu
-	onOver    waker // is woken when the connection is over, perhaps twice; nil: nobody is; guarded by mu
+	woken     waker // when the connection is over, perhaps twice, or somebody else has read; nil: nobody is; guarded by mu
 
 	openWriter  *MessageWriter // that has the turn for sending; nil: none; guarded by mu
 	sent        uint32         // counts what MessageWriters have written; guarded by mu
@@ -87,7 +87,7 @@ type Conn struct {
 	value       any   // guarded by mu
 }
 
-// waker is who wants to know that a connection is over. An interface holds it, as it
+// waker is who wants to know what happens to a connection. An interface holds it, as it
 // does the controlHandler, without the allocation that a method as a function costs.
 type waker interface{ wake() }
 

@@ -598,7 +598,7 @@ func (c *Conn) closeOther() {
 func (c *Conn) proclaim() {
 	c.mu.Lock()
 	c.proclaimed = true
-	cause, l, timer, onOver := c.cause, c.life, c.ping.timer, c.onOver
+	cause, l, timer, woken := c.cause, c.life, c.ping.timer, c.woken
 	var stops [2]func() bool
 	for i, w := range [...]**watch{&c.readWatch, &c.writeWatch} {
 		if *w != nil && (i == 0 || !(*w).active) { // a write that goes on keeps its own until releaseFrame
@@ -612,8 +612,8 @@ func (c *Conn) proclaim() {
 	if timer != nil {
 		timer.Stop()
 	}
-	if onOver != nil {
-		onOver.wake()
+	if woken != nil {
+		woken.wake()
 	}
 	for _, stop := range stops {
 		if stop != nil {
@@ -676,13 +676,16 @@ func tookNothing(err error) error {
 // those who read.
 func (c *Conn) findReason() {
 	c.mu.Lock()
-	over := c.over()
+	over, woken := c.over(), c.woken
 	look := !c.reading.held
 	c.reading.held = true
 	c.mu.Unlock()
 	if look {
 		c.lookForClose()
 		c.unlockRead()
+		if woken != nil { // no event may tell of what was read
+			woken.wake()
+		}
 	} else if !c.calling.Load() { // else it is the one who reads that has written
 		select {
 		case <-over:

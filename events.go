@@ -202,7 +202,7 @@ func (e *eventConn) start() {
 	e.state.Store(eventBusy) // who wakes it before all is set up makes it work then
 	e.waits = true
 	c.mu.Lock()
-	c.onOver = e
+	c.woken = e
 	isRead := c.reading.held
 	c.mu.Unlock()
 	if isRead {
@@ -218,7 +218,7 @@ func (e *eventConn) start() {
 }
 
 // begin takes the reading of c over from others. It says whether there is work of which
-// no event tells: where a goroutine is to wait, an end that came before onOver, what has
+// no event tells: where a goroutine is to wait, an end that came before, what has
 // been read already, such as what came behind the handshake or an empty message that
 // was begun, and what the system keeps quiet about, for a read before has asked for more.
 func (e *eventConn) begin() bool {

@@ -894,3 +894,39 @@ func TestMemoryOfADeclaredLength(t *testing.T) {
 		}
 	}
 }
+
+// A message that has been read by who looked why a write failed comes all the same, though
+// no event tells of it. On a Unix socket whose peer reads no more, writing alone fails.
+func TestMessageThatAFailedWriteHasReadIsDelivered(t *testing.T) {
+	near, far := unixPair(t)
+	got := make(chan string, 1)
+	s := &Server{Options: *quiet(), Message: func(_ *Conn, m Message) error {
+		got <- string(m.Data)
+		return nil
+	}}
+	c := serveEvents(t, s, near)
+	c.mu.Lock()
+	e := c.woken.(*eventConn)
+	c.mu.Unlock()
+	within(t, "it waits for events", func() bool { return e.state.Load() == eventIdle })
+	e.loop.watcher.mu.Lock()
+	e.loop.watcher.slots[e.slot].e = nil // no event comes
+	e.loop.watcher.mu.Unlock()
+	if err := far.(*net.UnixConn).CloseRead(); err != nil {
+		t.Fatal(err)
+	}
+	p := newPeer(t, far, true)
+	p.sends(text("read by the writer"))
+	p.hasSent()
+	if err := c.Write(context.Background(), Text, []byte("lost")); err == nil {
+		t.Fatal("a write to who reads no more succeeds")
+	}
+	select {
+	case m := <-got:
+		if m != "read by the writer" {
+			t.Errorf("got %q", m)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the message was not delivered")
+	}
+}

@@ -17,7 +17,8 @@ import (
 // NetConn returns a net.Conn whose octets are the payloads of c's messages of
 // type typ, one after the other. Its methods may be called from any goroutine. c
 // must not be read in other ways. It sets c's read limit to none: the octets pass
-// as they come, and none are gathered. Options.MaxFragments still holds.
+// as they come, and none are gathered. Options.MaxFragments still holds. In event mode
+// messages go to Server.Message: the limit stays, and Read fails with ErrEventMode.
 //
 // Each Write is one message; with Text it must be UTF-8 by itself. Read returns
 // io.EOF once the peer has closed with 1000, 1001 or without a status code (1005),
@@ -35,7 +36,12 @@ import (
 // There is no half-close: who closes one direction of a tunnel because the other end
 // has sent all it has, loses the answer.
 func NetConn(c *Conn, typ MessageType) net.Conn {
-	c.SetReadLimit(-1)
+	c.mu.Lock()
+	events := c.eventMode
+	c.mu.Unlock()
+	if !events {
+		c.SetReadLimit(-1)
+	}
 	n := &netConn{c: c, typ: typ}
 	n.readDeadline.set(time.Time{})
 	n.writeDeadline.set(time.Time{})

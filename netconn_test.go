@@ -587,3 +587,18 @@ func TestNetConnCloseIsInOrderAndLeavesNoTimer(t *testing.T) {
 		}
 	})
 }
+
+// In event mode a NetConn can write, and takes no limit away.
+func TestNetConnInEventModeLeavesTheLimit(t *testing.T) {
+	s := &Server{Options: Options{KeepAlive: -1, ReadLimit: 100}, Message: writeBack}
+	c, p := eventsOver(t, s)
+	n := NetConn(c, Binary)
+	if _, err := n.Write([]byte("written")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.Read(make([]byte, 1)); !errors.Is(err, ErrEventMode) {
+		t.Errorf("Read: %v, want ErrEventMode", err)
+	}
+	p.sends(binaryOf(strings.Repeat("x", 101)))
+	p.want("what was written, and that 101 octets are too many", binaryOf("written"), closeFrame(StatusMessageTooBig, ""))
+}

@@ -658,21 +658,25 @@ func TestLongMessageIsNotCompressedWhileOthersWait(t *testing.T) {
 // or not at all, and its peer's end.
 func overUnix(t *testing.T) (*Conn, net.Conn) {
 	t.Helper()
+	near, far := unixPair(t)
+	return endpointOver(t, near, quiet(), false), far
+}
+
+func unixPair(t *testing.T) (near, far net.Conn) {
+	t.Helper()
 	ln, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
 	if err != nil {
 		t.Skip("no Unix sockets: ", err)
 	}
 	defer ln.Close()
-	far, err := net.Dial("unix", ln.Addr().String())
-	if err != nil {
+	if far, err = net.Dial("unix", ln.Addr().String()); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = far.Close() })
-	near, err := ln.Accept()
-	if err != nil {
+	if near, err = ln.Accept(); err != nil {
 		t.Fatal(err)
 	}
-	return endpointOver(t, near, quiet(), false), far
+	return near, far
 }
 
 func TestSlowConsumerGets1013InsteadOfAFrameThatHasNotBegun(t *testing.T) {
