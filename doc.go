@@ -220,4 +220,10 @@
 // a goroutine of its own; over TLS and other streams a read buffer is held too.
 // ReadAppend reads into the caller's memory, and neither it nor Write allocates; only a
 // compressed message that comes in pieces takes a goroutine while it is inflated.
+//
+// # Vector instructions
+//
+// Built with GOEXPERIMENT=simd, for amd64 and by Go 1.26, masking and the check of UTF-8
+// use what the processor has of AVX2 and AVX-512. Nothing else changes, and every other
+// build has neither.
 package websocket
