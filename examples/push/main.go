@@ -24,7 +24,7 @@ func main() {
 	cmd := serve.New("push")
 	every := cmd.Flags.Duration("every", 200*time.Millisecond, "`time` from one value to the next")
 	cmd.Parse()
-	cmd.Require(*every > 0, "-every is a time")
+	cmd.Require(*every >= time.Millisecond, "-every is a millisecond or more")
 	f := newFeed(websocket.Options{Origins: cmd.Origins}, *every)
 	go f.run(context.Background()) // ends with the command
 	cmd.Main(serve.Handler(&f.server, page, "page"), &f.server)

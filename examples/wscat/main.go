@@ -121,6 +121,8 @@ func (cfg *config) wrongEnd() string {
 		return "-code is 1000 to 1003, 1007 to 1014 or 3000 to 4999, or 1005 for none"
 	case !utf8.ValidString(cfg.reason):
 		return "-reason is not UTF-8"
+	case len(cfg.reason) > 123:
+		return fmt.Sprintf("-reason has %d octets, and a Close frame room for 123", len(cfg.reason))
 	}
 	return ""
 }

@@ -218,7 +218,8 @@ func TestTLSIsCheckedUnlessToldOtherwise(t *testing.T) {
 func TestWrongCommandLine(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{{}, {"ws://a", "ws://b"}, {"-nonsense", "ws://a"}, {"-H", "no colon", "ws://a"},
-		{"-code", "99999", "ws://a"}, {"-code", "1005", "-reason", "x", "ws://a"}, {"-reason", "\xff", "ws://a"}} {
+		{"-code", "99999", "ws://a"}, {"-code", "1005", "-reason", "x", "ws://a"}, {"-reason", "\xff", "ws://a"},
+		{"-reason", strings.Repeat("é", 62), "ws://a"}} {
 		wscat(t, "", args...).want(t, "", "usage: wscat", 2)
 	}
 	wscat(t, "", "ftp://localhost/").want(t, "", "wscat: ", 1)
