@@ -33,12 +33,7 @@ const utf8Twice = 0x80
 // The tables have for the upper and for the lower half of an octet, and for the upper
 // half of the next, what each allows to be wrong: wrong is what all three allow. They are
 // as long as the vectors, so each is there more than once.
-var (
-	utf8Tables32 [3][32]byte
-	utf8Tables64 [3][64]byte
-)
-
-func init() {
+var utf8Tables32, utf8Tables64 = func() (by32 [3][32]byte, by64 [3][64]byte) {
 	var upper, lower, next [16]byte
 	for bit, rows := range utf8Errors {
 		for _, row := range rows {
@@ -52,12 +47,13 @@ func init() {
 		}
 	}
 	for i := range 32 {
-		utf8Tables32[0][i], utf8Tables32[1][i], utf8Tables32[2][i] = upper[i&15], lower[i&15], next[i&15]
+		by32[0][i], by32[1][i], by32[2][i] = upper[i&15], lower[i&15], next[i&15]
 	}
 	for i := range 64 {
-		utf8Tables64[0][i], utf8Tables64[1][i], utf8Tables64[2][i] = upper[i>>2], lower[i&15], next[i>>2]
+		by64[0][i], by64[1][i], by64[2][i] = upper[i>>2], lower[i&15], next[i>>2]
 	}
-}
+	return by32, by64
+}()
 
 // utf8HasVectors says whether this processor has vectors that utf8Fast can use.
 var utf8HasVectors = archsimd.X86.AVX2()
@@ -111,9 +107,12 @@ func utf8RightBy32(p []byte) bool {
 		must := before2.SubSaturated(from3).Or(before3.SubSaturated(from4)).And(twice)
 		wrong = wrong.Or(a.And(b).And(c).Xor(must))
 	}
-	right := wrong.IsZero()
+	if !wrong.IsZero() { // a branch: what is only computed might be behind the instruction that clears
+		archsimd.ClearAVXUpperBits()
+		return false
+	}
 	archsimd.ClearAVXUpperBits()
-	return right
+	return true
 }
 
 // utf8RightBy64 has tables of 64 octets, of which the lower six bits of an index choose:
@@ -138,13 +137,16 @@ func utf8RightBy64(p []byte) bool {
 		must := before2.SubSaturated(from3).AsInt64x8().Or(before3.SubSaturated(from4).AsInt64x8()).And(twice)
 		wrong = wrong.Or(a.And(b).And(c).Xor(must))
 	}
-	right := wrong.NotEqual(archsimd.Int64x8{}).ToBits() == 0
+	if wrong.NotEqual(archsimd.Int64x8{}).ToBits() != 0 { // a branch, as above
+		archsimd.ClearAVXUpperBits()
+		return false
+	}
 	archsimd.ClearAVXUpperBits()
-	return right
+	return true
 }
 
-// asciiVectors says how many octets at the start of p are ASCII, in steps of 128, where
-// that many and more are as quickly counted without.
+// asciiVectors says how many octets at the start of p are ASCII, in steps of 128. Fewer
+// than 256 are counted as quickly without.
 func asciiVectors(p []byte) (n int) {
 	if !utf8HasVectors || len(p) < 256 {
 		return 0
