@@ -193,6 +193,7 @@ func TestMessageThatIsOpenNeedsNoFurtherOctet(t *testing.T) {
 // message, so what was queued still has its place before the Close frame.
 func TestFragmentThatNeverLeftLeavesTheQueueAsItIs(t *testing.T) {
 	c, far := overUnix(t)
+	needsRaw(t, c)
 	empty := binaryOf("").append(nil, false, [4]byte{})
 	full := 0
 	for n := len(empty); n == len(empty); full++ {

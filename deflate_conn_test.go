@@ -278,6 +278,7 @@ func tcpEnds(t testing.TB) (server, client net.Conn) {
 func TestMessageThatDidNotLeaveIsForgotten(t *testing.T) {
 	ours, theirs := tcpEnds(t)
 	c := NewServerConn(ours, &Options{Compression: &Compression{ContextTakeover: true}, KeepAlive: -1})
+	needsRaw(t, c)
 	text := sample("text", 2000)
 	if err := c.Write(background, Binary, text[:1000]); err != nil {
 		t.Fatal(err)
@@ -721,6 +722,7 @@ func TestFragmentThatNeverLeftIsForgotten(t *testing.T) {
 				}
 				o := &Options{Compression: &Compression{ContextTakeover: takeover}, KeepAlive: -1}
 				c := endpointOver(t, near, o, client)
+				needsRaw(t, c)
 				msg := sample("text", 2000)
 				filler := Header{Fin: true, Opcode: OpBinary, Length: 60_000, Masked: client}
 				octets := append(AppendHeader(nil, filler), make([]byte, 60_000)...)

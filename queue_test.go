@@ -235,6 +235,7 @@ func TestBurstOfSendsTakesFewGoroutines(t *testing.T) {
 	for i := range conns {
 		all[i], peers[i] = overTCP(t, quiet(), false)
 	}
+	needsRaw(t, all[0])
 	m := prepared(t, Text, "to all")
 	before, most := goroutines(), 0
 	for range 20 {
@@ -328,6 +329,7 @@ func TestNoGoroutineWhereNothingIsQueued(t *testing.T) {
 
 func TestWhatIsQueuedLeavesInOneWrite(t *testing.T) {
 	c, p := overTCP(t, quiet(), false)
+	needsRaw(t, c)
 	mw, err := c.Writer(t.Context(), Binary)
 	if err != nil {
 		t.Fatal(err)
@@ -682,9 +684,7 @@ func unixPair(t *testing.T) (near, far net.Conn) {
 func TestSlowConsumerGets1013InsteadOfAFrameThatHasNotBegun(t *testing.T) {
 	for _, size := range []int{1000, maxAtOnce + 1} {
 		c, far := overUnix(t)
-		if !c.w.raw.isRaw() {
-			t.Skip("writing without waiting is not possible here")
-		}
+		needsRaw(t, c)
 		filler, filled := []byte("\x8a\x00"), 0 // a Pong, so that the socket is full between two frames
 		for n, err := 1, error(nil); n > 0; filled += n {
 			if n, err = c.w.tryWrite(filler); err != nil || n == 1 {

@@ -60,6 +60,15 @@ func TestEndOfStreamIsNotTheEndOfAMessage(t *testing.T) {
 	}
 }
 
+// needsRaw skips a test of what there is only where sockets are read and written without
+// waiting: on Unix.
+func needsRaw(t *testing.T, c *Conn) {
+	t.Helper()
+	if !c.w.raw.isRaw() {
+		t.Skip("reading and writing without waiting is not possible here")
+	}
+}
+
 // rawPair is a reader that reads from a file descriptor, and what writes to it.
 func rawPair(t *testing.T) (*reader, net.Conn) {
 	ours, peer := tcpPair(t)
