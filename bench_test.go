@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -181,6 +182,40 @@ func BenchmarkQueue(b *testing.B) {
 			}
 		}
 		q.done(q.take())
+	}
+}
+
+// BenchmarkDrain sends 64 messages, the last of which waits for the others to be out.
+func BenchmarkDrain(b *testing.B) {
+	for _, row := range []struct {
+		kind string
+		ends func() (near io.ReadWriteCloser, far net.Conn)
+		o    Options
+		open func(io.ReadWriteCloser, *Options) *Conn
+	}{
+		{"server", func() (io.ReadWriteCloser, net.Conn) { return tcpPair(b) }, Options{}, NewServerConn},
+		{"client", func() (io.ReadWriteCloser, net.Conn) { return tcpPair(b) }, Options{}, NewClientConn},
+		{"takeover", func() (io.ReadWriteCloser, net.Conn) { return tcpPair(b) },
+			Options{Compression: &Compression{ContextTakeover: true, Threshold: 1 << 20}}, NewServerConn},
+		{"tls", func() (io.ReadWriteCloser, net.Conn) { return tlsPair(b) }, Options{}, NewServerConn},
+	} {
+		b.Run(row.kind, func(b *testing.B) {
+			near, far := row.ends()
+			go func() { _, _ = io.Copy(io.Discard, far) }()
+			c, msg := row.open(near, &row.o), prepared(b, Text, strings.Repeat("x", 100))
+			b.ReportAllocs()
+			for b.Loop() {
+				for range 63 {
+					if err := c.Send(msg); err != nil {
+						b.Fatal(err)
+					}
+				}
+				if err := c.Write(context.Background(), Text, msg.payload); err != nil {
+					b.Fatal(err)
+				}
+			}
+			_ = c.CloseNow()
+		})
 	}
 }
 

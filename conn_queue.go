@@ -78,7 +78,7 @@ func (c *Conn) startDrain() {
 		turn = c.sending.lineUp()
 	}
 	c.sending.held = true
-	if turn == nil && c.w.raw.isRaw() && c.standsAlone() {
+	if turn == nil && c.writesAtOnce() {
 		drains.add(c)
 		return
 	}
@@ -263,6 +263,7 @@ type batch struct {
 	frames [][]byte
 	bufs   net.Buffers
 	octets []byte
+	ends   []int // of frames in octets
 }
 
 var batches = sync.Pool{New: func() any { return new(batch) }}
@@ -287,8 +288,8 @@ func (c *Conn) writeQueued(messages []*Prepared) error {
 	b := batches.Get().(*batch)
 	defer b.free()
 	write := c.writeTogether
-	if !c.standsAlone() || !c.w.raw.isRaw() {
-		write = c.writeOne
+	if !c.writesAtOnce() {
+		write = c.writeCopied
 	}
 	for goesOn := true; goesOn && len(messages) > 0; {
 		n, err := write(b, messages)
@@ -349,40 +350,71 @@ func (c *Conn) standsAlone() bool {
 	return !c.w.client && (c.r.deflate == nil || !c.r.deflate.sendTakeover)
 }
 
-// writeOne writes the first of messages, by itself.
-func (c *Conn) writeOne(b *batch, messages []*Prepared) (n int, err error) {
-	frame := c.made(b, messages[0])
-	out, err := c.w.write(frame)
-	switch {
-	case err != nil && out == 0: // it is not in progress
-		return 1, c.queueFailed(nil, err)
-	case err != nil:
-		return 1, c.queueFailed(frame[out:], err)
-	case len(messages) > 1 && c.isDropped():
-		return 1, errCutShort
+// writesAtOnce says whether a Prepared can be written as it is, and without waiting.
+func (c *Conn) writesAtOnce() bool { return c.w.raw.isRaw() && c.standsAlone() }
+
+// writeCopied writes the first of messages where frames have to be made, or one system call
+// can't take several: as many as copyLimit octets have room for, which is a record of TLS.
+func (c *Conn) writeCopied(b *batch, messages []*Prepared) (n int, err error) {
+	b.octets, b.ends = b.octets[:0], b.ends[:0]
+	var octets []byte
+	if c.standsAlone() && (len(messages) == 1 || len(messages[0].plain) > copyLimit) {
+		octets, n = messages[0].frame(c.r.deflate), 1
+	} else {
+		for size := 0; n < len(messages); n++ {
+			if size += len(messages[n].plain); n > 0 && size > copyLimit {
+				break
+			}
+			b.octets = c.appendMade(b.octets, messages[n])
+			b.ends = append(b.ends, len(b.octets))
+		}
+		octets = b.octets
 	}
-	return 1, nil
+	out, err := c.w.write(octets)
+	switch {
+	case err != nil:
+		return n, c.queueFailed(inProgress(octets, b.ends, int(out)), err)
+	case n < len(messages) && c.isDropped():
+		return n, errCutShort
+	}
+	return n, nil
 }
 
-// made is p's frame for this connection, in b where others can't have the same: a window
-// that goes on from message to message, or a mask, makes it one of its own.
-func (c *Conn) made(b *batch, p *Prepared) []byte {
+// inProgress is the rest of the frame of which the first out octets of frames have a part,
+// nil if they have whole ones alone. ends are where they end; without, they are one.
+func inProgress(frames []byte, ends []int, out int) []byte {
+	begin, end := 0, len(frames)
+	for _, at := range ends {
+		if at > out {
+			end = at
+			break
+		}
+		begin = at
+	}
+	if out == begin {
+		return nil
+	}
+	return frames[out:end]
+}
+
+// appendMade appends p's frame for this connection, which others can't have the same where
+// a window goes on from message to message, or a mask makes it one of its own.
+func (c *Conn) appendMade(b []byte, p *Prepared) []byte {
 	if c.standsAlone() {
-		return p.frame(c.r.deflate)
+		return append(b, p.frame(c.r.deflate)...)
 	}
 	var h Header
 	if c.r.deflate != nil && c.r.deflate.sendTakeover {
 		h = Header{Fin: true, Opcode: Opcode(p.typ)}
 		payload := c.compress(&h, p.payload)
 		h.Length = int64(len(payload.octets))
-		b.octets = c.w.appendFrame(b.octets[:0], &h, payload.octets)
+		b = c.w.appendFrame(b, &h, payload.octets)
 		payload.free()
-		return b.octets
+		return b
 	}
 	frame := p.frame(c.r.deflate)
 	n, _ := h.parse(frame) // our own
-	b.octets = c.w.appendFrame(b.octets[:0], &h, frame[n:])
-	return b.octets
+	return c.w.appendFrame(b, &h, frame[n:])
 }
 
 // isDropped says whether what is queued has become pointless: the connection is
@@ -425,20 +457,23 @@ func (c *Conn) fetch() {
 }
 
 // sendAtOnce sends p without waiting and, if the peer takes it, without a
-// goroutine; else it queues it, whatever its size if nothing waits yet. The error is
-// ErrQueueFull; a connection that is over is told to those who read or write it.
-func (c *Conn) sendAtOnce(p *Prepared) error {
+// goroutine; else it queues it, whatever its size if nothing waits yet. late says that
+// half of what may wait does. The error is ErrQueueFull; a connection that is over is told
+// to those who read or write it.
+func (c *Conn) sendAtOnce(p *Prepared) (late bool, err error) {
 	c.mu.Lock()
 	if c.cause != nil || c.broken != nil {
 		c.mu.Unlock()
-		return nil
+		return false, nil
 	}
-	if !c.w.raw.isRaw() || !c.standsAlone() || c.sending.held || c.framing.held {
+	if !c.writesAtOnce() || c.sending.held || c.framing.held {
 		defer c.mu.Unlock()
+		limit := c.limits.sendLimit
 		if c.queue.octets == 0 {
-			return c.enqueue(p, math.MaxInt64)
+			limit = math.MaxInt64
 		}
-		return c.enqueue(p, c.limits.sendLimit)
+		err := c.enqueue(p, limit)
+		return c.queue.octets > c.limits.sendLimit/2, err
 	}
 	c.sending.held, c.framing.held = true, true
 	c.mu.Unlock()
@@ -446,14 +481,14 @@ func (c *Conn) sendAtOnce(p *Prepared) error {
 	n, err := c.w.tryWrite(frame)
 	if n == len(frame) {
 		c.unlockMessage()
-		return nil
+		return false, nil
 	}
 	c.mu.Lock()
 	c.queue.octets += int64(len(p.plain))
 	c.drains = drainWrites
 	c.mu.Unlock()
 	go c.finishQueued([]*Prepared{p}, n, err)
-	return nil
+	return false, nil
 }
 
 // finishQueued writes messages, of which the peer has taken n octets of the first,

@@ -19,7 +19,7 @@ import (
 )
 
 // tlsPair connects two ends by TLS over loopback TCP.
-func tlsPair(t *testing.T) (server, client *tls.Conn) {
+func tlsPair(t testing.TB) (server, client *tls.Conn) {
 	t.Helper()
 	s := httptest.NewUnstartedServer(nil)
 	s.StartTLS() // for its certificate

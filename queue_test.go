@@ -328,8 +328,26 @@ func TestNoGoroutineWhereNothingIsQueued(t *testing.T) {
 }
 
 func TestWhatIsQueuedLeavesInOneWrite(t *testing.T) {
-	c, p := overTCP(t, quiet(), false)
-	needsRaw(t, c)
+	takeover := &Options{KeepAlive: -1, Compression: &Compression{ContextTakeover: true, Threshold: 1 << 30}}
+	for _, row := range []struct {
+		what   string
+		o      *Options
+		client bool
+		wrap   func(net.Conn) net.Conn
+	}{
+		{"server", quiet(), false, func(c net.Conn) net.Conn { return c }},
+		{"client", quiet(), true, func(c net.Conn) net.Conn { return c }},
+		{"takeover", takeover, false, func(c net.Conn) net.Conn { return c }},
+		{"no socket", quiet(), false, func(c net.Conn) net.Conn { return struct{ net.Conn }{c} }},
+	} {
+		t.Run(row.what, func(t *testing.T) {
+			near, far := tcpPair(t)
+			testQueuedLeavesInOneWrite(t, endpointOver(t, row.wrap(near), row.o, row.client), newPeer(t, far, !row.client))
+		})
+	}
+}
+
+func testQueuedLeavesInOneWrite(t *testing.T, c *Conn, p *peer) {
 	mw, err := c.Writer(t.Context(), Binary)
 	if err != nil {
 		t.Fatal(err)
@@ -344,7 +362,9 @@ func TestWhatIsQueuedLeavesInOneWrite(t *testing.T) {
 	if _, err := mw.Write([]byte("fragment")); err != nil {
 		t.Fatal(err)
 	}
-	p.want("the fragment, and nothing of the queue inside the message", binaryOf("fragment").more())
+	if f, err := p.next(); err != nil || f.Opcode != OpBinary || f.Fin {
+		t.Fatalf("got %s, %v, want the fragment", f, err)
+	}
 	if n := c.BufferedAmount(); n < 400 {
 		t.Errorf("%d octets are buffered", n)
 	}
@@ -352,7 +372,9 @@ func TestWhatIsQueuedLeavesInOneWrite(t *testing.T) {
 	if err := mw.Close(); err != nil {
 		t.Fatal(err)
 	}
-	p.want("the end of the message", cont(""))
+	if f, err := p.next(); err != nil || f.Opcode != OpContinuation || !f.Fin {
+		t.Fatalf("got %s, %v, want the end of the message, and nothing of the queue inside", f, err)
+	}
 	p.want("what was queued meanwhile", want...)
 	within(t, "the drain has ended", func() bool {
 		c.mu.Lock()
@@ -365,6 +387,47 @@ func TestWhatIsQueuedLeavesInOneWrite(t *testing.T) {
 }
 
 // Keepalive spares a peer that takes octets, and what is queued may be long.
+
+// TestLongQueueLeavesInManyWrites: what is gathered for one write has an end.
+func TestLongQueueLeavesInManyWrites(t *testing.T) {
+	c, p := overTCP(t, &Options{KeepAlive: -1, SendLimit: 64 << 20}, true)
+	mw, err := c.Writer(t.Context(), Binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []frame
+	for i, size := range []int{1, copyLimit - 100, 80, 20, 70_000, 5, 3 * copyLimit, copyLimit, copyLimit - 9, 1, 0, 300} {
+		want = append(want, text(strings.Repeat(fmt.Sprint(i%10), size)))
+		if err := c.Send(prepared(t, Text, string(want[i].payload))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := c.w.progress.Load()
+	if err := mw.Close(); err != nil {
+		t.Fatal(err)
+	}
+	p.want("the end of the message", binaryOf(""))
+	p.want("what was queued meanwhile", want...)
+	within(t, "the drain has ended", func() bool { return c.BufferedAmount() == 0 })
+	if n := c.w.progress.Load() - before; n < 8 {
+		t.Errorf("%d writes of %d octets and more", n, copyLimit)
+	}
+}
+
+func TestFrameInProgress(t *testing.T) {
+	frames, ends := []byte("aabbbc"), []int{2, 5, 6}
+	for out, want := range []string{"", "a", "", "bb", "b", "", ""} {
+		if got := inProgress(frames, ends, out); string(got) != want {
+			t.Errorf("%d octets are out: %q is left of the frame in progress, want %q", out, got, want)
+		}
+	}
+	for out, want := range []string{"", "bc", "c", ""} {
+		if got := inProgress([]byte("abc"), nil, out); string(got) != want {
+			t.Errorf("%d octets of the only frame are out: %q is left, want %q", out, got, want)
+		}
+	}
+}
+
 func TestQueueThatIsTakenSlowlyIsProgress(t *testing.T) {
 	for name, size := range map[string]int{"many": 16 << 10, "long": 1 << 20} {
 		t.Run(name, func(t *testing.T) {
@@ -516,19 +579,26 @@ func TestWriteGetsItsTurnThoughOthersKeepTheQueueFilled(t *testing.T) {
 // A peer that has not kept up takes octets again: what it gets are whole messages,
 // as many as were begun, and then 1013.
 func TestSlowConsumerGets1013BehindTheFrameInProgress(t *testing.T) {
-	for _, o := range []*Options{
-		{KeepAlive: -1, SendLimit: 64 << 20},
-		{KeepAlive: -1, SendLimit: 64 << 20, Compression: &Compression{ContextTakeover: true, Threshold: 1 << 30}},
-	} {
-		c, p := overTCP(t, o, false)
+	plain := &Options{KeepAlive: -1, SendLimit: 64 << 20}
+	takeover := &Options{KeepAlive: -1, SendLimit: 64 << 20, Compression: &Compression{ContextTakeover: true, Threshold: 1 << 30}}
+	for _, row := range []struct {
+		o           *Options
+		client      bool
+		count, size int
+	}{{plain, false, 40, 300_000}, {takeover, false, 40, 300_000}, {takeover, false, 3000, 1000}, {plain, true, 3000, 1000}} {
+		near, far := tcpPair(t)
+		if err := errors.Join(near.(*net.TCPConn).SetWriteBuffer(64<<10), far.(*net.TCPConn).SetReadBuffer(64<<10)); err != nil {
+			t.Fatal(err)
+		}
+		c, p := endpointOver(t, near, row.o, row.client), newPeer(t, far, !row.client)
+		message := func(i int) string { return strings.Repeat(fmt.Sprint(i%10), row.size+i%40*(row.size/300+1)) }
 		p.stopsListening()
 		mw, err := c.Writer(t.Context(), Text)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for i := range 40 { // of different lengths, so that the writer stops anywhere
-			s := strings.Repeat(fmt.Sprint(i%10), 300_000+i*1001)
-			if err := c.Send(prepared(t, Text, s)); err != nil {
+		for i := range row.count { // of different lengths, so that the writer stops anywhere
+			if err := c.Send(prepared(t, Text, message(i))); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -562,13 +632,41 @@ func TestSlowConsumerGets1013BehindTheFrameInProgress(t *testing.T) {
 				}
 				break
 			}
-			if want := strings.Repeat(fmt.Sprint(i%10), 300_000+i*1001); string(f.payload) != want || i == 39 {
+			if string(f.payload) != message(i) || i == row.count-1 {
 				t.Fatalf("message %d: got %s, want it whole, and not all of them", i, f)
 			}
 		}
-		p.sends(closeFrame(1013, ""))
-		p.wantEOF("the end")
+		if p.sends(closeFrame(1013, "")); !row.client { // who waits for the server to end TCP
+			p.wantEOF("the end")
+		}
 	}
+}
+
+// A write to a stream can't be cut short, but what was to be written next is dropped.
+func TestSlowConsumerOnAStreamGets1013BehindTheWriteInProgress(t *testing.T) {
+	near, far := net.Pipe()
+	c := endpointOver(t, near, quiet(), false)
+	p := newPeer(t, far, true)
+	p.stopsListening()
+	if !c.takeTurn(&c.sending, nil) {
+		t.Fatal("no turn")
+	}
+	var want []frame
+	for _, size := range []int{5, 10_000, 20_000, 7, 8} {
+		want = append(want, text(strings.Repeat("x", size)))
+		if err := c.Send(prepared(t, Text, string(want[len(want)-1].payload))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.releaseTurn(&c.sending)
+	within(t, "the queue is being written", func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.queueWriting
+	})
+	c.dropSlow()
+	p.listens()
+	p.want("what leaves together, and the Close frame", want[0], want[1], closeFrame(1013, ""))
 }
 
 func TestSlowConsumerThatTakesNothingIsCut(t *testing.T) {
@@ -988,7 +1086,7 @@ func TestNothingIsBroadcastBehindOurClose(t *testing.T) {
 	go func() { closed <- c.Close(StatusNormalClosure, "") }()
 	p.want("our Close frame", closeFrame(StatusNormalClosure, ""))
 	within(t, "the turn to write is free", func() bool { c.mu.Lock(); defer c.mu.Unlock(); return !c.framing.held })
-	if err := c.sendAtOnce(prepared(t, Text, "too late")); err != nil {
+	if _, err := c.sendAtOnce(prepared(t, Text, "too late")); err != nil {
 		t.Errorf("got %v, want no error, which is for those who read or write", err)
 	}
 	bye(p, closeFrame(StatusNormalClosure, ""))

@@ -14,7 +14,7 @@ import (
 // This file holds what the end of a stream is to a reader: never the end of a message.
 
 // tcpPair is two ends of a stream over TCP, whose reads go to the file descriptor.
-func tcpPair(t *testing.T) (a, b net.Conn) {
+func tcpPair(t testing.TB) (a, b net.Conn) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
