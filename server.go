@@ -12,10 +12,12 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Server is an http.Handler whose requests are WebSocket connections. Exactly one
@@ -531,24 +533,71 @@ func (s *Server) Conns() iter.Seq[*Conn] {
 	}
 }
 
-// Broadcast sends p to all connections and never waits: to those whose network
+// Broadcast sends p to all connections and never waits for a peer: to those whose network
 // takes it at once directly, else by their queues. A connection for which more than
 // Options.SendLimit octets would wait is dropped with 1013, and slow counts those;
-// not so one for which nothing waits, however long the message is. Messages of one
+// not so one for which nothing waits, however long the message is. Where a goroutine has
+// to write each message, as over TLS and HTTP/2 or with context takeover, a full queue may
+// be its fault, and not the peer's: then it is waited for up to 10 ms. Messages of one
 // goroutine arrive in the order in which it broadcast them. A nil p is sent to nobody.
 func (s *Server) Broadcast(p *Prepared) (slow int) {
 	if p == nil || len(p.plain) == 0 {
 		return 0
 	}
+	behind := false
+	var full []*Conn
 	for some := range slices.Chunk(s.conns((*session).isPresent), fetchedAtOnce) {
 		for _, c := range some {
 			c.fetch()
 		}
 		for _, c := range some {
-			if c.sendAtOnce(p) == ErrQueueFull && c.dropSlow() {
+			late, err := c.sendAtOnce(p)
+			behind = behind || late
+			switch {
+			case err != ErrQueueFull:
+			case !c.writesAtOnce(): // the goroutines that write to it may be late, and not the peer
+				full = append(full, c)
+			case c.dropSlow():
 				slow++
 			}
 		}
+	}
+	if behind {
+		runtime.Gosched() // else who broadcasts much outruns the goroutines that write
+	}
+	return slow + sendOrDrop(full, p)
+}
+
+// Broadcast waits for goroutines that write, as long as one of them makes room within
+// writersPatience, and no longer than writersTime.
+const (
+	writersPatience = time.Millisecond
+	writersTime     = 10 * writersPatience
+)
+
+// sendOrDrop sends p to connections whose queues are full, as soon as those who write
+// have made room. Where they don't, it drops the connection.
+func sendOrDrop(full []*Conn, p *Prepared) (slow int) {
+	if len(full) == 0 {
+		return 0
+	}
+	began := monotonic()
+	progress, over := began, false
+	for len(full) > 0 {
+		time.Sleep(writersPatience / 10) // to yield is not enough: they may wait for another processor
+		before := len(full)
+		full = slices.DeleteFunc(full, func(c *Conn) bool {
+			_, err := c.sendAtOnce(p)
+			if err == ErrQueueFull && over && c.dropSlow() {
+				slow++
+			}
+			return err != ErrQueueFull || over
+		})
+		now := monotonic()
+		if len(full) < before {
+			progress = now
+		}
+		over = now-progress > writersPatience || now-began > writersTime
 	}
 	return slow
 }
