@@ -73,6 +73,7 @@ type Conn struct {
 	queue        queue      // guarded by mu
 	drains       drainState // of queue; guarded by mu
 	queueWriting bool       // the frames being written are of queue; guarded by mu
+	spared       uint8      // how much Broadcast has spared it since nothing was queued; guarded by mu
 	deflater     *deflater  // made on first use; guarded by framing
 	fragmenting  bool       // a MessageWriter has begun a message; guarded by framing
 

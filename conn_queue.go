@@ -361,10 +361,8 @@ func (c *Conn) writeCopied(b *batch, messages []*Prepared) (n int, err error) {
 	if c.standsAlone() && (len(messages) == 1 || len(messages[0].plain) > copyLimit) {
 		octets, n = messages[0].frame(c.r.deflate), 1
 	} else {
-		for size := 0; n < len(messages); n++ {
-			if size += len(messages[n].plain); n > 0 && size > copyLimit {
-				break
-			}
+		const masking = 4 // octets that plain has not
+		for ; n == 0 || n < len(messages) && len(b.octets)+len(messages[n].plain)+masking <= copyLimit; n++ {
 			b.octets = c.appendMade(b.octets, messages[n])
 			b.ends = append(b.ends, len(b.octets))
 		}
@@ -458,7 +456,7 @@ func (c *Conn) fetch() {
 
 // sendAtOnce sends p without waiting and, if the peer takes it, without a
 // goroutine; else it queues it, whatever its size if nothing waits yet. late says that
-// half of what may wait does. The error is ErrQueueFull; a connection that is over is told
+// half of what may wait does, and a goroutine has to write it. The error is ErrQueueFull; a connection that is over is told
 // to those who read or write it.
 func (c *Conn) sendAtOnce(p *Prepared) (late bool, err error) {
 	c.mu.Lock()
@@ -470,10 +468,10 @@ func (c *Conn) sendAtOnce(p *Prepared) (late bool, err error) {
 		defer c.mu.Unlock()
 		limit := c.limits.sendLimit
 		if c.queue.octets == 0 {
-			limit = math.MaxInt64
+			limit, c.spared = math.MaxInt64, 0
 		}
 		err := c.enqueue(p, limit)
-		return c.queue.octets > c.limits.sendLimit/2, err
+		return !c.writesAtOnce() && c.queue.octets > c.limits.sendLimit/2, err
 	}
 	c.sending.held, c.framing.held = true, true
 	c.mu.Unlock()
@@ -489,6 +487,35 @@ func (c *Conn) sendAtOnce(p *Prepared) (late bool, err error) {
 	c.mu.Unlock()
 	go c.finishQueued([]*Prepared{p}, n, err)
 	return false, nil
+}
+
+// A laggard is a connection whose queue is full. Where goroutines have to write to it, that
+// may be their fault, and not the peer's.
+type laggard struct {
+	c        *Conn
+	progress uint32 // of its writer, when it was looked at last
+}
+
+// mostSpared is how often a connection is spared, from one moment at which nothing waits to
+// the next, and a time in which nothing has left counts as idleSpared.
+const (
+	mostSpared = 10
+	idleSpared = 4
+)
+
+// spare says whether the writers get more time.
+func (l *laggard) spare() bool {
+	cost := uint8(idleSpared)
+	if now := l.c.w.progress.Load(); now != l.progress {
+		l.progress, cost = now, 1
+	}
+	l.c.mu.Lock()
+	defer l.c.mu.Unlock()
+	if l.c.writesAtOnce() || l.c.spared+cost > mostSpared {
+		return false
+	}
+	l.c.spared += cost
+	return true
 }
 
 // finishQueued writes messages, of which the peer has taken n octets of the first,

@@ -161,7 +161,8 @@
 // where it is full Send returns ErrQueueFull, and the caller decides whether to drop the
 // message or the connection; Broadcast drops the connection, with 1013 (try again later)
 // if its peer takes that in time. A peer that reads nothing costs at most
-// Options.SendLimit, or one message that was broadcast and is longer, and stalls nobody.
+// Options.SendLimit, or one message that was broadcast and is longer, and stalls nobody,
+// but for the few milliseconds that Broadcast may give who writes to it.
 //
 // For a part of the connections, such as those of a room, call Send for each. To drop
 // one whose queue is full, close it in a goroutine of its own: Close sends the queue

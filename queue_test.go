@@ -386,8 +386,6 @@ func testQueuedLeavesInOneWrite(t *testing.T, c *Conn, p *peer) {
 	}
 }
 
-// Keepalive spares a peer that takes octets, and what is queued may be long.
-
 // TestLongQueueLeavesInManyWrites: what is gathered for one write has an end.
 func TestLongQueueLeavesInManyWrites(t *testing.T) {
 	c, p := overTCP(t, &Options{KeepAlive: -1, SendLimit: 64 << 20}, true)
@@ -409,8 +407,38 @@ func TestLongQueueLeavesInManyWrites(t *testing.T) {
 	p.want("the end of the message", binaryOf(""))
 	p.want("what was queued meanwhile", want...)
 	within(t, "the drain has ended", func() bool { return c.BufferedAmount() == 0 })
-	if n := c.w.progress.Load() - before; n < 8 {
-		t.Errorf("%d writes of %d octets and more", n, copyLimit)
+	if n := c.w.progress.Load() - before; n < 9 {
+		t.Errorf("%d writes, the first of them of the message's end", n)
+	}
+}
+
+// TestQueuedMessagesShareAWindow: what is gathered for one write is compressed as it would
+// be message by message, and some of it not at all.
+func TestQueuedMessagesShareAWindow(t *testing.T) {
+	near, far := tcpPair(t)
+	o := &Options{KeepAlive: -1, Compression: &Compression{ContextTakeover: true, Threshold: 50}}
+	c, client := NewServerConn(near, o), NewClientConn(far, o)
+	defer func() { _, _ = c.CloseNow(), client.CloseNow() }()
+	if !c.takeTurn(&c.sending, nil) {
+		t.Fatal("no turn")
+	}
+	var want [][]byte
+	for i := range 60 {
+		kind, size := [...]string{"text", "random", "text"}[i%3], [...]int{300, 200, 20}[i%3]
+		want = append(want, append([]byte{byte(i)}, sample(kind, size)...))
+		if err := c.Send(prepared(t, Binary, string(want[i]))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := c.w.progress.Load()
+	c.releaseTurn(&c.sending)
+	for i := range want {
+		if _, got, err := client.Read(t.Context()); err != nil || !bytes.Equal(got, want[i]) {
+			t.Fatalf("message %d: got %d octets, %v; want %d", i, len(got), err, len(want[i]))
+		}
+	}
+	if n := c.w.progress.Load() - before; n > 2 {
+		t.Errorf("%d writes of what has room in one", n)
 	}
 }
 
@@ -428,6 +456,7 @@ func TestFrameInProgress(t *testing.T) {
 	}
 }
 
+// Keepalive spares a peer that takes octets, and what is queued may be long.
 func TestQueueThatIsTakenSlowlyIsProgress(t *testing.T) {
 	for name, size := range map[string]int{"many": 16 << 10, "long": 1 << 20} {
 		t.Run(name, func(t *testing.T) {

@@ -533,19 +533,20 @@ func (s *Server) Conns() iter.Seq[*Conn] {
 	}
 }
 
-// Broadcast sends p to all connections and never waits for a peer: to those whose network
-// takes it at once directly, else by their queues. A connection for which more than
+// Broadcast sends p to all connections: to those whose network takes it at once
+// directly, else by their queues. A connection for which more than
 // Options.SendLimit octets would wait is dropped with 1013, and slow counts those;
-// not so one for which nothing waits, however long the message is. Where a goroutine has
-// to write each message, as over TLS and HTTP/2 or with context takeover, a full queue may
-// be its fault, and not the peer's: then it is waited for up to 10 ms. Messages of one
+// not so one for which nothing waits, however long the message is. That waits for no peer.
+// But over TLS and HTTP/2, or with context takeover, goroutines have to write, and a full
+// queue may be their fault: before it drops such a connection, Broadcast gives them some
+// milliseconds, once until nothing waits for it any more. Messages of one
 // goroutine arrive in the order in which it broadcast them. A nil p is sent to nobody.
 func (s *Server) Broadcast(p *Prepared) (slow int) {
 	if p == nil || len(p.plain) == 0 {
 		return 0
 	}
 	behind := false
-	var full []*Conn
+	var full []laggard
 	for some := range slices.Chunk(s.conns((*session).isPresent), fetchedAtOnce) {
 		for _, c := range some {
 			c.fetch()
@@ -553,11 +554,12 @@ func (s *Server) Broadcast(p *Prepared) (slow int) {
 		for _, c := range some {
 			late, err := c.sendAtOnce(p)
 			behind = behind || late
-			switch {
-			case err != ErrQueueFull:
-			case !c.writesAtOnce(): // the goroutines that write to it may be late, and not the peer
-				full = append(full, c)
-			case c.dropSlow():
+			if err != ErrQueueFull {
+				continue
+			}
+			if l := (laggard{c: c}); l.spare() {
+				full = append(full, l)
+			} else if c.dropSlow() {
 				slow++
 			}
 		}
@@ -568,36 +570,26 @@ func (s *Server) Broadcast(p *Prepared) (slow int) {
 	return slow + sendOrDrop(full, p)
 }
 
-// Broadcast waits for goroutines that write, as long as one of them makes room within
-// writersPatience, and no longer than writersTime.
-const (
-	writersPatience = time.Millisecond
-	writersTime     = 10 * writersPatience
-)
+// writersPause is what Broadcast waits before it looks again whether goroutines that write
+// have made room. (The system's clock may make it a millisecond.)
+const writersPause = 100 * time.Microsecond
 
 // sendOrDrop sends p to connections whose queues are full, as soon as those who write
 // have made room. Where they don't, it drops the connection.
-func sendOrDrop(full []*Conn, p *Prepared) (slow int) {
-	if len(full) == 0 {
-		return 0
-	}
-	began := monotonic()
-	progress, over := began, false
+func sendOrDrop(full []laggard, p *Prepared) (slow int) {
 	for len(full) > 0 {
-		time.Sleep(writersPatience / 10) // to yield is not enough: they may wait for another processor
-		before := len(full)
-		full = slices.DeleteFunc(full, func(c *Conn) bool {
-			_, err := c.sendAtOnce(p)
-			if err == ErrQueueFull && over && c.dropSlow() {
+		time.Sleep(writersPause) // to yield is not enough: they may wait for another processor
+		rest := full[:0]
+		for _, l := range full {
+			switch _, err := l.c.sendAtOnce(p); {
+			case err != ErrQueueFull:
+			case l.spare():
+				rest = append(rest, l)
+			case l.c.dropSlow():
 				slow++
 			}
-			return err != ErrQueueFull || over
-		})
-		now := monotonic()
-		if len(full) < before {
-			progress = now
 		}
-		over = now-progress > writersPatience || now-began > writersTime
+		full = rest
 	}
 	return slow
 }

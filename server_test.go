@@ -914,9 +914,65 @@ func TestBroadcastDoesNotOutrunItsWriters(t *testing.T) {
 	}
 }
 
+// A full queue is given time where a goroutine has to write it, and not for ever.
+func TestBroadcastSparesWhoseWriterIsLate(t *testing.T) {
+	for _, late := range []bool{true, false} {
+		s := &Server{Options: Options{KeepAlive: -1, SendLimit: 1000, CloseTimeout: 100 * time.Millisecond}, Message: func(*Conn, Message) error { return nil }}
+		c, _ := eventsOverStream(t, s)
+		if !c.takeTurn(&c.sending, nil) {
+			t.Fatal("no turn")
+		}
+		msg := prepared(t, Text, strings.Repeat("x", 900))
+		if slow := s.Broadcast(msg); slow > 0 {
+			t.Fatal("dropped with nothing in its queue")
+		}
+		spared := func() uint8 { c.mu.Lock(); defer c.mu.Unlock(); return c.spared }
+		if late {
+			go func() {
+				for spared() == 0 {
+					runtime.Gosched()
+				}
+				c.releaseTurn(&c.sending)
+			}()
+		}
+		began := time.Now()
+		slow := s.Broadcast(msg)
+		if !late {
+			if slow != 1 || !errors.Is(context.Cause(c.Context()), ErrQueueFull) || spared() > mostSpared {
+				t.Errorf("%d dropped after %v, spared %d, cause %v; want it dropped", slow, time.Since(began), spared(), context.Cause(c.Context()))
+			}
+			c.releaseTurn(&c.sending)
+			continue
+		}
+		if slow > 0 {
+			t.Errorf("dropped after %v, though its queue was taken", time.Since(began))
+		}
+		within(t, "nothing waits", func() bool { return c.BufferedAmount() == 0 })
+		if slow = s.Broadcast(msg); slow > 0 || spared() > 0 {
+			t.Errorf("%d dropped, spared %d, with nothing in its queue", slow, spared())
+		}
+	}
+}
+
+// Where nobody but the peer can be late, it is not spared.
+func TestBroadcastSparesNoSocketThatIsFull(t *testing.T) {
+	s := &Server{Options: Options{KeepAlive: -1, SendLimit: 1000, CloseTimeout: 100 * time.Millisecond}, Message: func(*Conn, Message) error { return nil }}
+	c, _ := eventsOver(t, s)
+	needsRaw(t, c)
+	if !c.takeTurn(&c.sending, nil) {
+		t.Fatal("no turn")
+	}
+	msg := prepared(t, Text, strings.Repeat("x", 900))
+	if first, second := s.Broadcast(msg), s.Broadcast(msg); first != 0 || second != 1 || c.spared > 0 {
+		t.Errorf("dropped %d and %d, spared %d; want it dropped at once by the second", first, second, c.spared)
+	}
+	c.releaseTurn(&c.sending)
+}
+
 func droppedByBurst(t *testing.T, s *Server, wrap func(net.Conn) net.Conn) (slow int) {
 	for range 100 {
 		near, far := tcpPair(t)
+		defer func() { _, _ = near.Close(), far.Close() }() // there may be more tries
 		go func() { _, _ = io.Copy(io.Discard, far) }()
 		serveEvents(t, s, wrap(near))
 	}
