@@ -456,8 +456,8 @@ func (c *Conn) fetch() {
 
 // sendAtOnce sends p without waiting and, if the peer takes it, without a
 // goroutine; else it queues it, whatever its size if nothing waits yet. late says that
-// half of what may wait does, and a goroutine has to write it. The error is ErrQueueFull; a connection that is over is told
-// to those who read or write it.
+// half of what may wait does, and a goroutine has to write it. The error is ErrQueueFull;
+// a connection that is over is told to those who read or write it.
 func (c *Conn) sendAtOnce(p *Prepared) (late bool, err error) {
 	c.mu.Lock()
 	if c.cause != nil || c.broken != nil {

@@ -180,6 +180,7 @@ func TestWrongCommandLine(t *testing.T) {
 		{"a certificate without its key", "chat", []string{"-cert", "a"}, 2},
 		{"an empty origin", "chat", []string{"-origin", ""}, 2},
 		{"no messages at all", "chat", []string{"-rate", "0"}, 2},
+		{"no pause at all", "push", []string{"-every", "0s"}, 2},
 		{"a pause that no message can say", "push", []string{"-every", "999us"}, 2},
 		{"no speed at all", "hello", []string{"-speed", "0"}, 2},
 		{"files that are not there", "rps", []string{"-addr", "127.0.0.1:0", "-cert", "no/cert", "-key", "no/key"}, 1},
