@@ -55,12 +55,12 @@ type Conn struct {
 	closeRcvd bool     // nothing may be read any more; guarded by mu
 	cutOff    bool     // rwc was closed; guarded by mu
 
-	proclaimed   bool   // all who wait were told that it is over, or are being told; guarded by mu
-	life         *life  // made on first use; guarded by mu
-	readWatch    *watch // the context of the last read that had one; guarded by mu
-	writeWatch   *watch // the same of writes; guarded by mu
-	readStopped  bool   // the read deadline was set to end a read; guarded by mu
-	readIsClosed bool   // CloseRead was called; guarded by mu
+	proclaimed   bool          // all who wait were told that it is over, or are being told; guarded by mu
+	life         *life         // made on first use; guarded by mu
+	readWatch    *contextWatch // the context of the last read that had one; guarded by mu
+	writeWatch   *contextWatch // the same of writes; guarded by mu
+	readStopped  bool          // the read deadline was set to end a read; guarded by mu
+	readIsClosed bool          // CloseRead was called; guarded by mu
 
 	readDeadline time.Duration  // that wakes a read for keepalive, by monotonic; 0: none; guarded by reading
 	waitsFrom    time.Duration  // when the read began, where r can't look without waiting; guarded by reading

@@ -257,7 +257,7 @@ func (c *Conn) makeWay(cl *closing) {
 	}
 	c.mu.Unlock()
 	if !over {
-		c.discard(false)
+		c.discard(0)
 	}
 }
 
@@ -405,23 +405,27 @@ func (c *Conn) endStream() {
 	if ok && !(c.w.client && clean) && half.CloseWrite() != nil {
 		return
 	}
-	c.discard(!ok)
+	if !ok { // the peer does not know that it is to end
+		c.discard(discardPause)
+		return
+	}
+	c.discard(0)
 }
 
-// discard reads to the end of the stream and discards what comes; where the peer
-// does not know that it is to end, only until it pauses.
-func (c *Conn) discard(untilPause bool) {
+// discard reads to the end of the stream, or until nothing comes for longest, and
+// discards what comes. 0: however long.
+func (c *Conn) discard(longest time.Duration) {
 	c.r.release()
 	c.r.src.raw.noWait = false
 	var pause *time.Timer // where there are no deadlines: closing the stream ends the read
-	if untilPause && c.conn == nil {
-		pause = time.AfterFunc(discardPause, func() { c.cut(errClosed) })
+	if longest > 0 && c.conn == nil {
+		pause = time.AfterFunc(longest, func() { c.cut(errClosed) })
 		defer pause.Stop()
 	}
 	for n := 0; n < discardLimit; {
 		if pause != nil {
-			pause.Reset(discardPause)
-		} else if untilPause && c.conn.SetReadDeadline(time.Now().Add(discardPause)) != nil {
+			pause.Reset(longest)
+		} else if longest > 0 && c.conn.SetReadDeadline(time.Now().Add(longest)) != nil {
 			return
 		}
 		buf, some, err := c.r.src.fill(0, 0)
@@ -600,7 +604,7 @@ func (c *Conn) proclaim() {
 	c.proclaimed = true
 	cause, l, timer, woken := c.cause, c.life, c.ping.timer, c.woken
 	var stops [2]func() bool
-	for i, w := range [...]**watch{&c.readWatch, &c.writeWatch} {
+	for i, w := range [...]**contextWatch{&c.readWatch, &c.writeWatch} {
 		if *w != nil && (i == 0 || !(*w).active) { // a write that goes on keeps its own until releaseFrame
 			stops[i], *w = (*w).stop, nil // nil where register is still at it, which then stops it
 		}

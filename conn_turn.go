@@ -386,10 +386,10 @@ func (c *Conn) releaseFrame() {
 	c.freeWriter()
 }
 
-// watch is a registration with a context, kept for as long as reads, or writes,
+// contextWatch is a registration with a context, kept for as long as reads, or writes,
 // come with the same one: a context is known by its Done channel. Guarded by
 // Conn.mu.
-type watch struct {
+type contextWatch struct {
 	done   <-chan struct{}
 	stop   func() bool
 	active bool // a read, or a write, under this context is going on
@@ -397,7 +397,7 @@ type watch struct {
 
 // activate says whether done needs no registration but w, and switches w on or
 // off accordingly. w may be nil.
-func (w *watch) activate(done <-chan struct{}) bool {
+func (w *contextWatch) activate(done <-chan struct{}) bool {
 	if w != nil {
 		w.active = done != nil && w.done == done
 		return w.active || done == nil
@@ -408,7 +408,7 @@ func (w *watch) activate(done <-chan struct{}) bool {
 // watchReads registers with ctx. What comes too late, when another read is on
 // or none, finds another watch in its place, or this one inactive.
 func (c *Conn) watchReads(ctx context.Context, done <-chan struct{}) {
-	w := &watch{done: done, active: true}
+	w := &contextWatch{done: done, active: true}
 	c.mu.Lock()
 	old := c.readWatch
 	c.readWatch = w
@@ -429,7 +429,7 @@ func (c *Conn) watchReads(ctx context.Context, done <-chan struct{}) {
 
 // watchWrites is watchReads for writes.
 func (c *Conn) watchWrites(ctx context.Context, done <-chan struct{}) {
-	w := &watch{done: done, active: true}
+	w := &contextWatch{done: done, active: true}
 	c.mu.Lock()
 	old := c.writeWatch
 	c.writeWatch = w
@@ -452,7 +452,7 @@ func (c *Conn) watchWrites(ctx context.Context, done <-chan struct{}) {
 
 // register puts w in the place of old. It is called without c.mu, because it
 // calls methods of ctx, and these may be anybody's.
-func (c *Conn) register(ctx context.Context, old, w *watch, f func()) {
+func (c *Conn) register(ctx context.Context, old, w *contextWatch, f func()) {
 	if old != nil && old.stop != nil {
 		old.stop()
 	}
