@@ -61,6 +61,24 @@ func TestNoPingWhileOctetsWait(t *testing.T) {
 	})
 }
 
+// Reading makes way for the Pongs to leave, but not for ever, and not again while they don't.
+func TestPeerThatTakesNoPongsDelaysReadingOnce(t *testing.T) {
+	bothSidesWith(t, quiet(), func(t *testing.T, c *Conn, p *peer) {
+		got, begun := readAsync(t.Context(), c), time.Now()
+		p.stopsListening()
+		for range 1000 {
+			p.sends(ping(strings.Repeat("x", 125)))
+		}
+		p.sends(text("end"))
+		if r := <-got; r.err != nil || string(r.data) != "end" {
+			t.Fatalf("got %q %v", r.data, r.err)
+		}
+		if took := time.Since(begun); took != owedPause {
+			t.Errorf("took %v, want %v", took, owedPause)
+		}
+	})
+}
+
 func TestKeepAliveSurvivesAFloodThatIsNotAnswered(t *testing.T) {
 	bothSidesWith(t, nil, func(t *testing.T, c *Conn, p *peer) {
 		got := readAsync(t.Context(), c)
@@ -68,7 +86,7 @@ func TestKeepAliveSurvivesAFloodThatIsNotAnswered(t *testing.T) {
 		for i := range 1000 {
 			p.sends(ping(fmt.Sprintf("%0125d", i)))
 		}
-		time.Sleep(30*time.Second + time.Millisecond) // keepalive asks, but can't
+		time.Sleep(owedPause + 30*time.Second + time.Millisecond) // keepalive asks, but can't
 		last := strings.Repeat("last ", 25)
 		p.sends(ping(last))
 		synctest.Wait()
