@@ -424,9 +424,9 @@ func (c *Conn) compressor() *deflater {
 	return c.deflater
 }
 
-// Context returns a context that ends when the connection is over and its stream is
-// closed, which may be a moment after calls have failed; context.Cause then says why.
-// It has no values and no deadline.
+// Context returns a context that ends when the connection is over, which may be a moment
+// after calls have failed; context.Cause then says why. The closing handshake may still go
+// on: Close waits for that. It has no values and no deadline.
 func (c *Conn) Context() context.Context { return (*connContext)(c) }
 
 // SetReadLimit sets how many octets a message may have after decompression, from

@@ -139,7 +139,7 @@ func (s *Server) accept(w http.ResponseWriter, r *http.Request) *Conn {
 		return nil
 	}
 	if r.ProtoMajor > 1 {
-		c.Context().Done() // made before anybody else has c, it ends when the stream is closed, not before
+		c.Context().Done() // made before anybody else has c, it ends no earlier than the stream, where that is cut
 	}
 	c.claim() // nobody else has it
 	if s.serve(c, r) != nil {
