@@ -426,7 +426,8 @@ func (c *Conn) compressor() *deflater {
 
 // Context returns a context that ends when the connection is over, which may be a moment
 // after calls have failed; context.Cause then says why. The closing handshake may still go
-// on: Close waits for that. It has no values and no deadline.
+// on: Close waits for that. Where nobody reads, or Server.Message has not returned, a peer
+// that went away is not noticed. It has no values and no deadline.
 func (c *Conn) Context() context.Context { return (*connContext)(c) }
 
 // SetReadLimit sets how many octets a message may have after decompression, from

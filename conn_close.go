@@ -71,7 +71,7 @@ type closing struct {
 // Options.CloseTimeout, and a fifth of a second more where a stream that is no
 // socket does not let itself be closed. Where a MessageWriter has begun a message, what
 // is queued has no place behind it and is dropped. Close returns nil once both Close
-// frames have passed, also where it was the peer who began; else an error says why they
+// frames have passed, also where it was the peer who began, or Abort; else an error says why they
 // have not, and the connection is over all the same. A second Close waits for the first
 // and returns its result. While Server.Message runs, it returns as soon as the frame
 // is sent, and Server.Closed reports the end.

@@ -170,11 +170,13 @@ type MessageWriter struct {
 
 // Writer begins a message of any length. It waits for other messages to be sent.
 // ctx holds for the Writes and the Close of the stream too. The stream must be
-// ended by Close or Abort.
+// ended by Close or Abort, or by Conn.Close, whose code then stands in the middle of
+// the message.
 //
 // Close says that the message is whole. Where the rest of it could not be had, as when
 // a template or an encoder has failed, call Abort: a deferred Close would make a short
-// message of it.
+// message of it. Each Write is a frame: a bufio.Writer gathers small ones, and is
+// flushed before Close.
 //
 // Where compression was agreed, a long message leaves in several compressed frames
 // (RFC 7692 section 7.2.1). Some versions of Safari take only one: to them, use Write.
@@ -207,8 +209,9 @@ func (m *MessageWriter) Write(p []byte) (int, error) {
 
 // ReadFrom sends what r gives until its io.EOF, in fragments of up to 32 KiB. After
 // any other error of r the message can't be finished, for the rest of it is not to be
-// had: Close then ends the connection. io.Copy calls ReadFrom, so that what breaks off
-// there does not look whole to the peer.
+// had: Close then ends the connection, and what broke off does not look whole to the
+// peer. io.Copy calls ReadFrom, but not where r has a WriteTo, of whose error we learn
+// nothing: call ReadFrom for that, or Abort when io.Copy has failed.
 func (m *MessageWriter) ReadFrom(r io.Reader) (sent int64, err error) {
 	if err := m.failed(); err != nil { // before octets of r are lost
 		return 0, err

@@ -499,10 +499,15 @@ func (c *Conn) checkContext(op string, ctx context.Context) error {
 
 // contextError is the error of an operation that ctx has ended.
 func contextError(op string, ctx context.Context) error {
+	return fmt.Errorf("websocket: %s: %w", op, whyEnded(ctx))
+}
+
+// whyEnded is the error of ctx, which has ended, and its cause.
+func whyEnded(ctx context.Context) error {
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(ctx.Err(), cause) { // != panics where an error is a list
-		return fmt.Errorf("websocket: %s: %w: %w", op, ctx.Err(), cause)
+		return fmt.Errorf("%w: %w", ctx.Err(), cause)
 	}
-	return fmt.Errorf("websocket: %s: %w", op, ctx.Err())
+	return ctx.Err()
 }
 
 // life is a connection's context, in the standard library's form.

@@ -37,7 +37,8 @@ const (
 //
 // The response is also there when the server answered with something else than a WebSocket: then the error is a
 // *HandshakeError with its status, and up to the first KiB of its body can be read. The error of a redirect that can't be
-// followed is http.Client's, and without a response where its Location is no URL. An error of ctx is errors.Is ctx.Err().
+// followed is http.Client's, and without a response where its Location is no URL. An error of ctx is errors.Is ctx.Err()
+// and its cause. Do not forward the response's Content-Length with what is left of its body.
 //
 // Octets are exchanged on the connection that http.Client has opened, which must keep deadlines or refuse to set them.
 // A RoundTripper that reports none (httptrace.ClientTrace.GotConn) has to answer with a Body that is an io.Writer too.
@@ -54,7 +55,7 @@ func Dial(ctx context.Context, rawURL string, opts *Options) (*Conn, *http.Respo
 	d.host = req.URL.Host
 	client, timeout := d.client()
 	if timeout > 0 {
-		bounded, cancel := context.WithTimeout(ctx, timeout)
+		bounded, cancel := context.WithTimeoutCause(ctx, timeout, errClientTimeout)
 		defer cancel()
 		ctx = bounded
 	}
@@ -77,6 +78,8 @@ func Dial(ctx context.Context, rawURL string, opts *Options) (*Conn, *http.Respo
 	return newConn(cfg), resp, nil
 }
 
+var errClientTimeout = errors.New("the Timeout of Options.HTTPClient is over")
+
 // dialError is err in the caller's words.
 func dialError(ctx context.Context, rawURL string, err error) error {
 	var refusal *HandshakeError
@@ -88,7 +91,7 @@ func dialError(ctx context.Context, rawURL string, err error) error {
 		err = inner.Err
 	}
 	if ctx.Err() != nil {
-		err = ctx.Err()
+		err = whyEnded(ctx)
 	}
 	u, _ := url.Parse(rawURL) // it has been parsed before
 	return fmt.Errorf("websocket: dial %s: %w", u.Redacted(), err)

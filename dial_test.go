@@ -658,6 +658,9 @@ func TestContextEndsADialAtAnyPoint(t *testing.T) {
 				if c != nil || !errors.Is(err, context.DeadlineExceeded) && !errors.As(err, &refusal) {
 					t.Errorf("got %v, want context.DeadlineExceeded", err)
 				}
+				if refusal == nil && errors.Is(err, errClientTimeout) != (by == "Timeout") {
+					t.Errorf("got %v, which does not say that it was the %s", err, by)
+				}
 				if d := time.Since(start); d > testTimeout/2 {
 					t.Errorf("took %v", d)
 				}
@@ -667,15 +670,16 @@ func TestContextEndsADialAtAnyPoint(t *testing.T) {
 }
 
 func TestContextThatIsOverDialsNobody(t *testing.T) {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
+	cause := errors.New("nobody wants it")
+	ctx, cancel := context.WithCancelCause(context.Background())
+	cancel(cause)
 	nobody := roundTripper(func(r *http.Request) (*http.Response, error) {
 		t.Errorf("%s was asked for", r.URL)
 		return nil, net.ErrClosed
 	})
 	c, _, err := Dial(ctx, "ws://127.0.0.1/", &Options{HTTPClient: &http.Client{Transport: nobody}})
-	if c != nil || !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v, want context.Canceled", err)
+	if c != nil || !errors.Is(err, context.Canceled) || !errors.Is(err, cause) {
+		t.Errorf("got %v, want context.Canceled and its cause", err)
 	}
 }
 

@@ -157,16 +157,17 @@
 //
 // Prepare frames a message once for all connections, and compresses it at most once
 // for each set of parameters (with context takeover, for each connection). Send queues
-// it and never waits, Server.Broadcast does that for all connections. A queue is bounded:
+// it and never waits, Server.Broadcast does that for all connections, and Broadcast for
+// some, such as those of a room: Broadcast(p, maps.Keys(room)). A queue is bounded:
 // where it is full Send returns ErrQueueFull, and the caller decides whether to drop the
 // message or the connection; Broadcast drops the connection, with 1013 (try again later)
 // if its peer takes that in time. A peer that reads nothing costs at most
 // Options.SendLimit, or one message that was broadcast and is longer, and stalls nobody,
 // but for the few milliseconds that Broadcast may give who writes to it.
 //
-// For a part of the connections, such as those of a room, call Send for each. To drop
-// one whose queue is full, close it in a goroutine of its own: Close sends the queue
-// first, may take CloseTimeout for it, and would hold up the others. CloseNow drops it.
+// Where messages differ, call Send for each. To drop a connection whose queue is full,
+// close it in a goroutine of its own: Close sends the queue first, may take CloseTimeout
+// for it, and would hold up the others. CloseNow drops it.
 //
 // # Server
 //
@@ -176,11 +177,12 @@
 // (on Linux, without TLS), and sends what it writes in answer to messages that came
 // together in one system call; within it, reads fail with ErrEventMode, as does
 // Ping, and msg.Data is only valid until it returns. A slow Message delays no other
-// connection.
+// connection, but its own: meanwhile no Ping of the peer is answered and its Close is
+// not seen, so long work belongs in a goroutine of its own.
 //
-// Values that belong to a connection are kept by SetValue. Routers and middleware
-// may recycle what they hung on a request's context; what is needed of it is taken
-// in Open, which runs inside ServeHTTP. With Message there is no read whose context
+// Values that belong to a connection are kept by SetValue. The context of Handle's
+// request has none that routers and middleware hung on it: what is needed of them is
+// taken in Open, which runs inside ServeHTTP. With Message there is no read whose context
 // could end: a connection whose peer has to say something in time is closed by a
 // time.AfterFunc that Open starts and Message or Closed stops.
 //

@@ -8,11 +8,13 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/seed26cb4e35/websocket"
@@ -158,6 +160,54 @@ func ExampleServer_Broadcast() {
 	// applause <nil>
 	// applause <nil>
 	// applause <nil>
+}
+
+// A room is a set of connections that the application keeps under a lock of its own.
+func ExampleBroadcast() {
+	var (
+		mu   sync.Mutex
+		room = make(map[*websocket.Conn]bool)
+	)
+	s := &websocket.Server{
+		Handle: func(c *websocket.Conn, r *http.Request) error {
+			mu.Lock()
+			room[c] = true
+			mu.Unlock()
+			for msg, err := range c.Messages(r.Context()) {
+				if err != nil {
+					return err
+				}
+				p, err := websocket.Prepare(msg.Type, msg.Data)
+				if err != nil {
+					return err
+				}
+				mu.Lock() // Broadcast waits for no peer
+				websocket.Broadcast(p, maps.Keys(room))
+				mu.Unlock()
+			}
+			return nil
+		},
+		Closed: func(c *websocket.Conn, err error) {
+			mu.Lock()
+			delete(room, c)
+			mu.Unlock()
+		},
+	}
+	url, end := serve(s)
+	defer end()
+
+	c, _, err := websocket.Dial(context.Background(), url, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.CloseNow()
+	if err := c.Write(context.Background(), websocket.Text, []byte("Hello, room")); err != nil {
+		log.Fatal(err)
+	}
+	_, data, err := c.Read(context.Background())
+	fmt.Println(string(data), err)
+	// Output:
+	// Hello, room <nil>
 }
 
 // Shutdown tells everybody 1001 and waits for their answers. Call it before that of

@@ -355,6 +355,10 @@ func isCTL(c rune) bool {
 // handshake sets itself. The connection does not end with the handler, and
 // the request's context says nothing about it; use Conn.Context.
 //
+// What middleware has wrapped around w must be an http.Hijacker or have a method Unwrap() http.ResponseWriter, as for
+// http.ResponseController, and hears of no WriteHeader; what buffers a whole response, as http.TimeoutHandler does and
+// httptest.ResponseRecorder, can't carry a connection. Both are answered with 500 and an error that names the wrapper.
+//
 // Over HTTP/2 a WebSocket is a stream, opened by an extended CONNECT (RFC 8441), and there the handler must not return
 // before the connection has ended and no call of its methods goes on any more: a handler that has waited for
 // Conn.Context calls Conn.Close, which waits for the closing handshake. Go's server announces extended CONNECT

@@ -17,7 +17,8 @@ import (
 // A message that is not such JSON is an error of encoding/json's (errors.As finds
 // a *json.SyntaxError or *json.UnmarshalTypeError) or of a type in v that decodes
 // itself, as a *time.ParseError; it is read, and the connection goes on. So it does
-// where v is no pointer, before anything is read. All other errors are Read's.
+// where v is no pointer, before anything is read. All other errors are Read's; a
+// program whose own types have errors that could be those calls Read and json.Unmarshal.
 func (c *Conn) ReadJSON(ctx context.Context, v any) error {
 	// Found out after reading, the caller's mistake would cost a message.
 	if p := reflect.ValueOf(v); p.Kind() != reflect.Pointer || p.IsNil() {

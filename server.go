@@ -25,8 +25,8 @@ import (
 // not be changed once it serves; its methods may be called from any goroutine.
 //
 // A panic of Open, Handle or Message closes that connection with 1011, and no other.
-// log/slog is told of panics, Closed's too, and of every error that closes with 1011
-// and is no *CloseError with that code.
+// log/slog is told of panics, Closed's too, of every error that closes with 1011
+// and is no *CloseError with that code, and of requests that have to be answered with 500.
 //
 // http.Server.Shutdown closes no WebSocket connection, and waits only for those over
 // HTTP/2, so call both, this one first: the other waits for connections that browsers
@@ -45,13 +45,15 @@ type Server struct {
 	// memory is not kept alive: usually a loop of reads. When it returns, the
 	// connection is closed: with 1000 for nil, with the code of a *CloseError, else
 	// with 1011. r is a copy for its header, URL and path values, without a body;
-	// its context is the connection's. What routers and middleware hung on the
-	// request's own context may be recycled by then.
+	// its context is the connection's, and has none of the values that routers and
+	// middleware hung on the request's own: Open takes those, and SetValue keeps them.
 	Handle func(c *Conn, r *http.Request) error
 
 	// Message is called for each message, in order for each connection, instead of
 	// Handle: an idle connection then has no goroutine (on Linux; elsewhere, and
-	// under TLS, one that waits). msg.Data is valid until it returns. An error
+	// under TLS, one that waits). msg.Data is valid until it returns, and until then
+	// nothing is read from the connection: no Ping is answered, and the peer's Close is
+	// not seen. Long work belongs in a goroutine of its own, which may use c. An error
 	// closes the connection as Handle's does, but nil goes on.
 	Message func(c *Conn, msg Message) error
 
@@ -542,12 +544,29 @@ func (s *Server) Conns() iter.Seq[*Conn] {
 // milliseconds, once until nothing waits for it any more. Messages of one
 // goroutine arrive in the order in which it broadcast them. A nil p is sent to nobody.
 func (s *Server) Broadcast(p *Prepared) (slow int) {
+	return broadcast(p, s.conns((*session).isPresent))
+}
+
+// Broadcast is Server.Broadcast to some connections, such as those of a room, whether they
+// are a Server's or not. It iterates over them before anything is sent. To those that are
+// over, and to a nil *Conn, nothing is.
+func Broadcast(p *Prepared, to iter.Seq[*Conn]) (slow int) {
+	var conns []*Conn
+	for c := range to {
+		if c != nil {
+			conns = append(conns, c)
+		}
+	}
+	return broadcast(p, conns)
+}
+
+func broadcast(p *Prepared, conns []*Conn) (slow int) {
 	if p == nil || len(p.plain) == 0 {
 		return 0
 	}
 	behind := false
 	var full []laggard
-	for some := range slices.Chunk(s.conns((*session).isPresent), fetchedAtOnce) {
+	for some := range slices.Chunk(conns, fetchedAtOnce) {
 		for _, c := range some {
 			c.fetch()
 		}

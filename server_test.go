@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -981,6 +982,50 @@ func droppedByBurst(t *testing.T, s *Server, wrap func(net.Conn) net.Conn) (slow
 		slow += s.Broadcast(msg)
 	}
 	return slow
+}
+
+// A room's connections may be a Server's or not. Those that are over get nothing.
+func TestBroadcastToSomeReachesNoOthers(t *testing.T) {
+	opened := make(chan *Conn, 2)
+	s := &Server{Options: *quiet(), Open: func(c *Conn, _ *http.Request) error { opened <- c; return nil }, Message: ignore}
+	v := serving(t, s, s)
+	member := v.open()
+	room := []*Conn{nil, <-opened}
+	other := v.open()
+	gone, _ := overTCP(t, quiet(), false)
+	_ = gone.CloseNow()
+	guest, guestPeer := overTCP(t, quiet(), true)
+	room = append(room, gone, guest)
+	if slow := Broadcast(prepared(t, Text, "to the room"), slices.Values(room)); slow != 0 {
+		t.Errorf("%d were slow", slow)
+	}
+	if slow := Broadcast(nil, slices.Values(room)); slow != 0 {
+		t.Errorf("of nothing, %d were slow", slow)
+	}
+	s.Broadcast(prepared(t, Text, "to all"))
+	member.want("what the room got and all", text("to the room"), text("to all"))
+	guestPeer.want("what the room got", text("to the room"))
+	other.want("what all got", text("to all"))
+}
+
+func TestBroadcastToSomeDropsThoseWhoDoNotKeepUp(t *testing.T) {
+	slow, p := overTCP(t, &Options{KeepAlive: -1, SendLimit: 1 << 20, CloseTimeout: 100 * time.Millisecond}, false)
+	fast, fastPeer := overTCP(t, quiet(), false)
+	p.stopsListening()
+	msg, room := prepared(t, Binary, strings.Repeat("x", 300_000)), map[*Conn]bool{slow: true, fast: true}
+	for range 100 {
+		dropped := Broadcast(msg, maps.Keys(room))
+		fastPeer.want("what was broadcast", binaryOf(string(msg.payload)))
+		if dropped > 0 {
+			break
+		}
+	}
+	if dropped := Broadcast(msg, maps.Keys(room)); dropped != 0 {
+		t.Errorf("counted again, %d times", dropped)
+	}
+	if _, _, err := slow.Read(t.Context()); !errors.Is(err, ErrQueueFull) {
+		t.Errorf("Read got %v, want ErrQueueFull", err)
+	}
 }
 
 func TestBroadcastDropsThoseWhoDoNotKeepUp(t *testing.T) {
