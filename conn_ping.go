@@ -16,8 +16,9 @@ const (
 	// takes nothing, or for a frame that is being written.
 	owedLimit = 16 << 10
 	// owedPause is how long reading makes way for a goroutine that has yet to write
-	// as much, before Pongs are replaced.
+	// as much, before Pongs are replaced, and owedLook is how often it looks.
 	owedPause = 100 * time.Millisecond
+	owedLook  = time.Millisecond
 	// lookPause is how long a stream is waited for that can't be asked whether
 	// octets are there.
 	lookPause = 10 * time.Millisecond
@@ -30,12 +31,11 @@ type pingState struct {
 	number  uint64    // of the last Ping that we have sent
 	waiting *pingWait // calls of Ping, the latest first
 
-	owed     []byte        // control frames to be written: opcode, length and payload of each
-	lastOwed int           // where the last Pong of them begins
-	taken    chan struct{} // closed once owed is taken to be written; nil: nobody waits for that
-	paying   bool          // a goroutine is there that writes them
-	madeWay  bool          // reading has, since owed was taken the last time
-	asking   bool          // keepalive's Ping is not written whole yet
+	owed     []byte // control frames to be written: opcode, length and payload of each
+	lastOwed int    // where the last Pong of them begins
+	paying   bool   // a goroutine is there that writes them
+	madeWay  bool   // reading has, as long as it may, since owed was taken the last time
+	asking   bool   // keepalive's Ping is not written whole yet
 
 	began    time.Duration // when keepalive's last Ping began to be written, by monotonic
 	asked    time.Duration // when it was written whole; 0: none was, or octets have come meanwhile
@@ -154,8 +154,8 @@ func (c *Conn) ponged(payload []byte) {
 // possible, else by a goroutine that lives until it is written.
 func (c *Conn) sendControl(op Opcode, payload []byte) {
 	c.mu.Lock()
-	if op == OpPong && len(c.ping.owed)+2+len(payload) > owedLimit {
-		c.makeWayForPongs()
+	if op == OpPong && c.ping.isFull(payload) {
+		c.makeWayForPongs(payload)
 	}
 	if c.closeSent || c.broken != nil {
 		c.mu.Unlock()
@@ -183,28 +183,23 @@ func (c *Conn) sendControl(op Opcode, payload []byte) {
 	c.mu.Unlock()
 }
 
-// makeWayForPongs waits for those that are owed to be taken by the goroutine that writes
-// them: a peer that takes all has a right to each (RFC 6455 section 5.5.2), but sends
-// Pings faster than a goroutine comes to run. Where that takes too long, it is not done
-// again before it has come. Called with c.mu held, which it lets go meanwhile.
-func (c *Conn) makeWayForPongs() {
+// isFull says whether a Pong with payload has no room beside those that are owed.
+func (p *pingState) isFull(payload []byte) bool {
+	return len(p.owed)+2+len(payload) > owedLimit
+}
+
+// makeWayForPongs waits until there is room for one with payload: a peer that takes all has
+// a right to each (RFC 6455 section 5.5.2), but sends Pings faster than the goroutine comes
+// to run that writes. Where that takes too long, nothing is waited for before it has. Called
+// with c.mu held, which it lets go meanwhile.
+func (c *Conn) makeWayForPongs(payload []byte) {
 	p := &c.ping
-	if p.madeWay {
-		return
+	for waited := time.Duration(0); !p.madeWay && p.isFull(payload) && c.cause == nil; waited += owedLook {
+		p.madeWay = waited >= owedPause-owedLook
+		c.mu.Unlock()
+		time.Sleep(owedLook)
+		c.mu.Lock()
 	}
-	p.madeWay = true
-	taken := make(chan struct{})
-	p.taken = taken
-	over := c.over()
-	c.mu.Unlock()
-	pause := time.NewTimer(owedPause)
-	select {
-	case <-taken:
-	case <-pause.C:
-	case <-over:
-	}
-	pause.Stop()
-	c.mu.Lock()
 }
 
 // takeOwed takes what is owed to be written.
@@ -212,10 +207,6 @@ func (p *pingState) takeOwed() (owed []byte) {
 	owed, p.owed = p.owed, nil
 	p.paying = len(owed) > 0
 	p.madeWay = false
-	if p.taken != nil {
-		close(p.taken)
-		p.taken = nil
-	}
 	return owed
 }
 

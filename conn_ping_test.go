@@ -73,7 +73,7 @@ func TestPeerThatTakesNoPongsDelaysReadingOnce(t *testing.T) {
 		if r := <-got; r.err != nil || string(r.data) != "end" {
 			t.Fatalf("got %q %v", r.data, r.err)
 		}
-		if took := time.Since(begun); took != owedPause {
+		if took := time.Since(begun); took < owedPause || took > owedPause+2*owedLook { // some may have left, into the pipe
 			t.Errorf("took %v, want %v", took, owedPause)
 		}
 	})
@@ -86,7 +86,7 @@ func TestKeepAliveSurvivesAFloodThatIsNotAnswered(t *testing.T) {
 		for i := range 1000 {
 			p.sends(ping(fmt.Sprintf("%0125d", i)))
 		}
-		time.Sleep(owedPause + 30*time.Second + time.Millisecond) // keepalive asks, but can't
+		time.Sleep(2*owedPause + 30*time.Second) // keepalive asks, but can't
 		last := strings.Repeat("last ", 25)
 		p.sends(ping(last))
 		synctest.Wait()

@@ -29,8 +29,8 @@ const (
 	// writeAtOnce is the most that is written without a look at whether to go on.
 	writeAtOnce = 4 << 20
 	// streamChunk is writeChunk where a write that has timed out can't go on, as
-	// on TLS: one record.
-	streamChunk = 16<<10 + maxHeader
+	// on TLS: what one record holds. One octet more is a record, and a system call, more.
+	streamChunk = 16 << 10
 )
 
 // longAgo is a deadline that has passed.
@@ -133,9 +133,12 @@ func (w *writer) mask(p []byte, key [4]byte) {
 func (w *writer) masked(header []byte, key [4]byte, p []byte) (n int64, err error) {
 	buf := takeBuffer()
 	defer buf.free()
-	b, offset := append(buf.octets[:0], header...), 0
+	b, offset, room := append(buf.octets[:0], header...), 0, cap(buf.octets)
+	if !w.raw.isRaw() {
+		room -= room % streamChunk
+	}
 	for len(p) > 0 {
-		some := min(len(p), cap(b)-len(b))
+		some := min(len(p), room-len(b))
 		b = b[:len(b)+some]
 		offset = maskTo(b[len(b)-some:], p[:some], key, offset)
 		written, err := w.write(b)
@@ -400,7 +403,9 @@ func (w *writer) put(p []byte) (int, error) {
 		}
 		return n, err
 	}
-	p = p[:min(len(p), streamChunk)]
+	if len(p) > streamChunk+maxHeader { // else it is a message that was copied behind its header
+		p = p[:streamChunk]
+	}
 	if w.conn != nil || w.expiry == nil {
 		n, err := w.stream.Write(p)
 		return n, w.named(err)

@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 )
@@ -119,6 +120,30 @@ func TestFramesOfEveryLengthOverTCP(t *testing.T) {
 			}
 		}
 	}
+}
+
+// On TLS each write is a record, which holds as much as streamChunk: what is over costs one of its own.
+func TestLongFramesFillTheirRecords(t *testing.T) {
+	for _, client := range []bool{false, true} {
+		for _, size := range []int{64 << 10, 100_000, 1 << 20} {
+			r := new(lengths)
+			w := writer{client: client}
+			w.init(r, new(rawReader))
+			n, err := w.frame(&Header{Fin: true, Opcode: OpBinary, Length: int64(size)}, make([]byte, size))
+			full := len(*r) - 1
+			if err != nil || slices.ContainsFunc((*r)[:full], func(n int) bool { return n != streamChunk }) || (*r)[full] > streamChunk+maxHeader {
+				t.Errorf("%s: %d octets left in writes of %d, want %d each but in the last; %v", side(client), n, *r, streamChunk, err)
+			}
+		}
+	}
+}
+
+// lengths are those of what was written.
+type lengths []int
+
+func (l *lengths) Write(p []byte) (int, error) {
+	*l = append(*l, len(p))
+	return len(p), nil
 }
 
 func TestWriterSaysHowMuchHasLeft(t *testing.T) {
