@@ -68,7 +68,7 @@ type closing struct {
 // Close performs the closing handshake (RFC 6455 section 7.1.2): it sends what is
 // queued and a Close frame with code and reason, waits for the peer's, discarding
 // messages, and ends the TCP connection. All of it together takes at most
-// Options.CloseTimeout, and a fifth of a second more where a stream that is no
+// Options.CloseTimeout, and three tenths of a second more where a stream that is no
 // socket does not let itself be closed. Where a MessageWriter has begun a message, what
 // is queued has no place behind it and is dropped. Close returns nil once both Close
 // frames have passed, also where it was the peer who began, or Abort; else an error says why they
@@ -89,8 +89,10 @@ func (c *Conn) Close(code StatusCode, reason string) error {
 	case cl != nil:
 		c.mu.Unlock()
 	case c.cause != nil:
-		defer c.mu.Unlock()
-		return c.errLocked()
+		err := c.errLocked()
+		c.mu.Unlock()
+		c.giveBack()
+		return err
 	default:
 		cl = c.beginOwnClosing(errClosed, code, reason)
 		c.mu.Unlock()
@@ -104,7 +106,27 @@ func (c *Conn) Close(code StatusCode, reason string) error {
 		}
 		return nil
 	}
-	return c.concluded(cl)
+	err := c.concluded(cl)
+	c.giveBack()
+	return err
+}
+
+// lent is a stream that ends with a handler of net/http, which gives what is written to to
+// another request then.
+type lent interface {
+	// idle lets no Write begin any more. What it returns is closed when none goes on.
+	idle() <-chan struct{}
+}
+
+// giveBack sees to it that a stream that is lent is written no more, where it is over. Where
+// TCP takes nothing, a Write may go on for long: that is not waited for.
+func (c *Conn) giveBack() {
+	if l, ok := c.rwc.(lent); ok {
+		select {
+		case <-l.idle():
+		case <-time.After(answerPatience):
+		}
+	}
 }
 
 // concluded waits for the end of a closing and returns the result of Close. A
@@ -139,7 +161,7 @@ func (c *Conn) endedOrBroken() error {
 	if cause != nil || broken == nil {
 		return cause
 	}
-	c.cut(fmt.Errorf("websocket: write: %w", broken))
+	c.cut(&streamEnded{broken})
 	return c.ended()
 }
 
@@ -162,13 +184,23 @@ func (c *Conn) awaitEnd() {
 // what this side has begun: a Close that is under way, or a drop by Server.Broadcast.
 // Where the connection is over otherwise it does nothing: if a Close frame is on its way
 // that answers the peer's or says what the peer did wrong, that takes at most
-// Options.CloseTimeout, and goes on. It returns nil.
+// Options.CloseTimeout, and goes on; but over HTTP/2, where nothing may go on once the
+// handler has returned, it is given a tenth of a second. It returns nil.
 func (c *Conn) CloseNow() error {
 	c.mu.Lock()
-	ending := c.closing != nil && !c.closing.own && c.closing.timer != nil
+	cl := c.closing
+	ending := cl != nil && !cl.own && cl.timer != nil
 	c.mu.Unlock()
-	if !ending {
+	_, ends := c.rwc.(lent)
+	if ending && ends {
+		select {
+		case <-cl.done:
+		case <-time.After(answerPatience):
+		}
+	}
+	if !ending || ends {
 		c.cut(errClosed)
+		c.giveBack()
 	}
 	return nil
 }
@@ -633,24 +665,42 @@ func (c *Conn) writeFailed(ctx context.Context, sent bool, err error) error {
 	if stopped && !sent && c.w.raw.isRaw() {
 		return contextError("write", ctx)
 	}
-	c.mu.Lock()
-	if c.broken == nil {
-		c.broken = ofStream(err)
+	var cause error // nil: it has to be found out
+	switch {
+	case stopped: // whose deadline it was is nobody else's concern
+		err = fmt.Errorf("a write ended in the middle of a frame: %w", ctx.Err())
+		cause = fmt.Errorf("websocket: write ended in the middle of a frame, and with it the connection: %w", ctx.Err())
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		cause = tookNothing(err)
 	}
-	ended := c.errLocked()
+	c.mu.Lock()
+	ended := c.breakOff(err, cause)
 	c.mu.Unlock()
 	switch {
 	case ended != nil:
 		return ended
-	case stopped:
-		return c.end(fmt.Errorf("websocket: write ended in the middle of a frame, and with it the connection: %w", ctx.Err()))
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return c.end(tookNothing(err))
+	case cause != nil:
+		c.cut(cause)
+		return cause
 	}
 	c.findReason()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.mayWrite()
+}
+
+// breakOff notes that nothing can be written any more, for err, and that the connection is
+// over, where the cause is known, which a call is told. If it was over before, that call
+// gets what breakOff returns. Called with c.mu held.
+func (c *Conn) breakOff(err, cause error) error {
+	if c.broken == nil {
+		c.broken = ofStream(err)
+	}
+	ended := c.errLocked()
+	if ended == nil && cause != nil {
+		c.cause, c.told = cause, true
+	}
+	return ended
 }
 
 // writeLost is writeFailed for what is written by no call: the next call gets the
@@ -660,12 +710,16 @@ func (c *Conn) writeLost(err error) {
 	if c.broken == nil {
 		c.broken = ofStream(err)
 	}
-	over := c.cause != nil
+	over, late := c.cause != nil, errors.Is(err, os.ErrDeadlineExceeded)
+	if late && !over {
+		c.cause = tookNothing(err)
+	}
+	cause := c.cause
 	c.mu.Unlock()
 	switch {
 	case over:
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		c.cut(tookNothing(err))
+	case late:
+		c.cut(cause)
 	default:
 		c.findReason()
 	}

@@ -636,3 +636,102 @@ func TestCloseReadTwiceStartsOneGoroutine(t *testing.T) {
 		_ = c.CloseNow()
 	})
 }
+
+// That a context has ended a write is nobody's timeout, also for those who come right behind it.
+func TestCutWriteIsNoTimeoutForOthers(t *testing.T) {
+	bothSides(t, func(t *testing.T, c *Conn, p *peer) {
+		p.stopsListening()
+		ctx, cancel := context.WithCancel(t.Context())
+		written, closed := make(chan error, 1), make(chan error, 1)
+		go func() { written <- c.Write(ctx, Binary, make([]byte, 1<<20)) }()
+		synctest.Wait()
+		go func() { closed <- c.Close(StatusNormalClosure, "") }()
+		synctest.Wait()
+		cancel()
+		if err := <-written; !errors.Is(err, net.ErrClosed) && !errors.Is(err, context.Canceled) {
+			t.Errorf("Write: %v", err)
+		}
+		if err := <-closed; err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("Close: %v, want what has cut it off", err)
+		}
+	})
+}
+
+func TestSendBehindACutWriteSaysThatItIsOver(t *testing.T) {
+	msg := prepared(t, Text, "x")
+	for range 300 {
+		near, far := net.Pipe()
+		c := NewServerConn(near, quiet())
+		ctx, cancel := context.WithCancel(t.Context())
+		written, sent := make(chan error, 1), make(chan error, 1)
+		go func() { written <- c.Write(ctx, Binary, make([]byte, 1<<20)) }()
+		if _, err := io.ReadFull(far, make([]byte, 10)); err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			for {
+				if err := c.Send(msg); err != nil && err != ErrQueueFull {
+					sent <- err
+					return
+				}
+			}
+		}()
+		cancel()
+		if err := <-written; !errors.Is(err, context.Canceled) {
+			t.Fatalf("Write: %v", err)
+		}
+		if err := <-sent; !errors.Is(err, net.ErrClosed) && !errors.Is(err, context.Canceled) {
+			t.Fatalf("Send: %v, want that the connection is over", err)
+		}
+		_, _ = c.CloseNow(), far.Close()
+	}
+}
+
+// closingConn is a net.Conn that is about to end when a call is to be interrupted: it sets no deadline any more.
+type closingConn struct{ net.Conn }
+
+func (c closingConn) SetReadDeadline(at time.Time) error {
+	if at.Equal(longAgo) {
+		return io.ErrClosedPipe
+	}
+	return c.Conn.SetReadDeadline(at)
+}
+
+func (c closingConn) SetWriteDeadline(at time.Time) error {
+	if at.Equal(longAgo) {
+		return io.ErrClosedPipe
+	}
+	return c.Conn.SetWriteDeadline(at)
+}
+
+// A stream that is about to end is not one without deadlines: its end is what ends the connection, and not a context that
+// ends at the same time.
+func TestContextThatEndsWithTheStreamEndsNoMoreThanItsCall(t *testing.T) {
+	calls := map[string]func(context.Context, *Conn) error{
+		"read":  func(ctx context.Context, c *Conn) error { _, _, err := c.Read(ctx); return err },
+		"write": func(ctx context.Context, c *Conn) error { return c.Write(ctx, Text, []byte("x")) },
+	}
+	for name, call := range calls {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				near, far := net.Pipe()
+				c := NewServerConn(closingConn{near}, quiet())
+				ctx, cancel := context.WithCancel(t.Context())
+				first := make(chan error, 1)
+				go func() { first <- call(ctx, c) }()
+				synctest.Wait()
+				cancel()
+				synctest.Wait()
+				if err := c.ended(); err != nil {
+					t.Errorf("before the stream has ended: %v", err)
+				}
+				_ = far.Close()
+				<-first
+				if err := call(t.Context(), c); errors.Is(err, context.Canceled) {
+					t.Errorf("under a context that has not ended: %v", err)
+				}
+				_ = c.CloseNow()
+			})
+		})
+	}
+}

@@ -470,7 +470,7 @@ func (c *Conn) register(ctx context.Context, old, w *contextWatch, f func()) {
 // Called with c.mu held.
 func (c *Conn) stopRead() bool {
 	c.readStopped = true
-	return c.conn != nil && c.conn.SetReadDeadline(longAgo) == nil
+	return c.conn != nil && endsBy(c.conn.SetReadDeadline(longAgo))
 }
 
 // foreign is done, or nil where it is the connection's own: that one ends reads

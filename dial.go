@@ -257,7 +257,7 @@ func judgeResponse(resp *http.Response, key string, o *Options) (agreement, *Han
 	switch {
 	case resp.StatusCode != http.StatusSwitchingProtocols:
 		return agreement{}, &HandshakeError{resp.StatusCode, "4.1", "server does not switch protocols: " + http.StatusText(resp.StatusCode)}
-	case resp.ProtoMajor == 1 && resp.ProtoMinor == 0:
+	case resp.ProtoMajor < 1 && resp.Proto != "" || resp.ProtoMajor == 1 && resp.ProtoMinor == 0:
 		return agreement{}, errOldAnswer
 	case len(h["Upgrade"]) != 1 || !equalFold(h["Upgrade"][0], "websocket"):
 		return agreement{}, errAnswerUpgrade

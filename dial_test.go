@@ -215,6 +215,7 @@ func TestJudgeResponse(t *testing.T) {
 		{"4.1-v1", "401 is not 101", status(401), "4.1"},
 		{"4.1-v1", "100 is not 101", status(100), "4.1"},
 		{"4.1", "HTTP/1.0 has no Upgrade", func(r *http.Response) { r.ProtoMinor = 0 }, "4.1"},
+		{"4.1", "nor has what is older", func(r *http.Response) { r.Proto, r.ProtoMajor, r.ProtoMinor = "HTTP/0.9", 0, 9 }, "4.1"},
 		{"4.1-v2", "Upgrade must be there", remove("Upgrade"), "4.1"},
 		{"4.1-v2", "Upgrade must be websocket", set("Upgrade", "h2c"), "4.1"},
 		{"4.1-v2", "Upgrade must be websocket and nothing else", set("Upgrade", "websocket, h2c"), "4.1"},

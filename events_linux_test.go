@@ -940,3 +940,44 @@ func TestMessageThatAFailedWriteHasReadIsDelivered(t *testing.T) {
 		t.Error("the message was not delivered")
 	}
 }
+
+// A read of a Unix socket ends where descriptors came along: that it is short does not say that it was the last.
+func TestShortReadOfAUnixSocketHidesNothing(t *testing.T) {
+	near, conn := unixPair(t)
+	far := conn.(*net.UnixConn)
+	inside, goOn, got := make(chan struct{}), make(chan struct{}), make(chan string, 10)
+	s := &Server{Options: *quiet(), Message: func(_ *Conn, msg Message) error {
+		if got <- string(msg.Data); string(msg.Data) == "first" {
+			inside <- struct{}{}
+			<-goOn
+		}
+		return nil
+	}}
+	serveEvents(t, s, near)
+	send := func(message string, descriptors ...int) {
+		if _, _, err := far.WriteMsgUnix(text(message).append(nil, true, [4]byte{1, 2, 3, 4}), syscall.UnixRights(descriptors...), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send("first")
+	<-inside
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	send("with a descriptor", int(null.Fd()))
+	send("behind it")
+	time.Sleep(50 * time.Millisecond) // so that no event is left to come
+	goOn <- struct{}{}
+	for _, want := range []string{"first", "with a descriptor", "behind it"} {
+		select {
+		case message := <-got:
+			if message != want {
+				t.Fatalf("got %q, want %q", message, want)
+			}
+		case <-time.After(5 * time.Second):
+			t.Fatalf("%q has arrived and is not delivered", want)
+		}
+	}
+}

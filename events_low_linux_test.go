@@ -481,3 +481,20 @@ func TestEventsAfterAReadThatAskedForMuch(t *testing.T) {
 		t.Error("no read has asked for much")
 	}
 }
+
+// A text fails at its first impossible octet, without waiting for more.
+func TestLongTextIsCheckedAsItComes(t *testing.T) {
+	lowEnds(t, *quiet(), func(l *lowEnd) {
+		l.msg = bytes.Repeat([]byte("a"), 1<<20)
+		l.msg[2000] = 0xFF
+		l.left = text(string(l.msg)).append(nil, true, [4]byte{1, 2, 3, 4})
+		l.sends(1000)
+		time.Sleep(50 * time.Millisecond) // so that it is waited for
+		l.sends(10_000)
+		_ = l.far.SetReadDeadline(time.Now().Add(10 * time.Second))
+		var p [4]byte
+		if _, err := io.ReadFull(l.far, p[:]); err != nil || p[0] != 0x88 || int(p[2])<<8|int(p[3]) != int(StatusInvalidFramePayloadData) {
+			t.Errorf("got %x, %v, want a Close frame with 1007", p, err)
+		}
+	})
+}

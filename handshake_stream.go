@@ -151,11 +151,15 @@ func (s *stream) Close() error {
 	return err
 }
 
-// awaitWrite returns when no Write goes on any more, and lets none begin.
-func (s *stream) awaitWrite() {
-	if _, written := s.refuseWrites(); written != nil {
-		<-written
+// idle lets no Write begin any more. What it returns is closed when none goes on.
+func (s *stream) idle() <-chan struct{} {
+	_, written := s.refuseWrites()
+	if written == nil {
+		none := make(chan struct{})
+		close(none)
+		return none
 	}
+	return written
 }
 
 // refuseWrites lets no Write begin any more. written is closed when the one that is under way has ended, and nil where

@@ -482,3 +482,44 @@ func TestAnswerOverHTTP2ThatDoesNotLeaveIsAnError(t *testing.T) {
 		t.Errorf("got %v, %v, want no connection and %v", c, err, errFull)
 	}
 }
+
+// Once CloseNow or Close has returned, a handler may, also where what is queued was stuck.
+func TestHTTP2NothingIsWrittenAfterCloses(t *testing.T) {
+	for name, end := range map[string]func(*Conn) error{
+		"CloseNow": (*Conn).CloseNow,
+		"Close":    func(c *Conn) error { return c.Close(StatusNormalClosure, "") },
+		"Close of a connection that was cut": func(c *Conn) error {
+			go func() { _ = c.CloseNow() }()
+			synctest.Wait()
+			return c.Close(StatusNormalClosure, "")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w, r := newSlowH2(), connectRequest()
+				w.late = 50 * time.Millisecond
+				body, peer := io.Pipe()
+				defer peer.Close()
+				r.Body = body
+				c, err := Accept(w, r, quiet())
+				if err != nil {
+					t.Fatal(err)
+				}
+				c.CloseRead()
+				if err := c.Send(prepared(t, Text, "x")); err != nil {
+					t.Fatal(err)
+				}
+				<-w.stuck
+				if _, err := peer.Write([]byte{0x88, 0x82, 0, 0, 0, 0, 3, 0xE8}); err != nil {
+					t.Fatal(err)
+				}
+				<-c.Context().Done()
+				_ = end(c)
+				if len(w.inside) > 0 {
+					t.Error("a Write of net/http's ResponseWriter goes on")
+				}
+				time.Sleep(time.Minute)
+			})
+		})
+	}
+}

@@ -536,10 +536,11 @@ func (r *reader) appendMessage(b []byte) ([]byte, error) {
 }
 
 // least is how many octets are worth being woken for, where the message is wanted as a
-// whole; 0 where any are. As many are to come in any case.
+// whole; 0 where any are, as of a text, which fails at its first wrong octet. As many are
+// to come in any case.
 func (r *reader) least() int32 {
 	switch {
-	case r.seq.compressed || r.left <= minLow:
+	case r.seq.compressed || r.seq.opcode == OpText || r.left <= minLow:
 		return 0
 	case r.left < 2*maxLow:
 		return int32(r.left)

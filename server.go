@@ -116,8 +116,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // awaitWrite waits until nothing is written to a stream of HTTP/2, which is over: where
 // TCP takes nothing, that may be long after, and net/http would wait as long.
 func (c *Conn) awaitWrite() {
-	if s, ok := c.rwc.(*stream); ok {
-		s.awaitWrite()
+	if l, ok := c.rwc.(lent); ok {
+		<-l.idle()
 	}
 }
 

@@ -1482,3 +1482,31 @@ func TestServerThatIsNotSetUpLeavesAnothersConnection(t *testing.T) {
 	p.want("the answer of the first", text("still there"))
 	_ = c.CloseNow()
 }
+
+// A reset is the end of the stream for Closed too, where only a write has met it.
+func TestClosedIsToldOfAResetThatAWriteHasMet(t *testing.T) {
+	closed := make(chan error, 1)
+	s := &Server{
+		Options: *quiet(),
+		Handle: func(c *Conn, _ *http.Request) error {
+			_, _, _ = c.Read(context.Background())
+			for c.Write(context.Background(), Binary, make([]byte, 1000)) == nil {
+				time.Sleep(time.Millisecond)
+			}
+			return errors.New("of the application")
+		},
+		Closed: func(_ *Conn, err error) { closed <- err },
+	}
+	v := serving(t, s, s)
+	p := v.open()
+	p.sends(text("read"), text("never read"), text("nor this"))
+	time.Sleep(20 * time.Millisecond)
+	conn := p.conn.(*net.TCPConn)
+	if err := conn.SetLinger(0); err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.Close()
+	if err := <-closed; !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("Closed got %v, want io.ErrUnexpectedEOF", err)
+	}
+}

@@ -35,8 +35,9 @@ type rawReader struct {
 	poll   func(uintptr) bool // pollOnce; made once, so that reading allocates nothing
 	noWait bool               // answer errWouldBlock instead of waiting
 	toEnd  bool               // where noWait is set: read to the end of the stream, past short reads
-	dry    bool               // the last read was short: nothing was left
+	dry    bool               // the last read has left nothing
 	full   bool               // the last read took all that there was room for: more may be left
+	local  bool               // a short read says nothing: those of a Unix socket end at descriptors that came along
 	least  int32              // how many octets a read that finds none is to be woken for; 0: for any
 	low    int32              // what the system was asked for (SO_RCVLOWAT); 0: nothing
 
@@ -52,6 +53,7 @@ type rawReader struct {
 func (r *rawReader) init(stream any) {
 	if r.raw = rawConn(stream); r.raw != nil {
 		r.poll = r.pollOnce
+		_, r.local = stream.(*net.UnixConn)
 	}
 }
 
@@ -118,7 +120,7 @@ func (r *rawReader) pollOnce(fd uintptr) bool {
 	r.n, r.err = readFD(int(fd), p)
 	if r.n > 0 {
 		r.full = r.n == len(p)
-		r.dry = !r.full && !r.toEnd
+		r.dry = !r.full && !r.toEnd && !r.local
 		if r.most > 0 {
 			r.shorten()
 		}

@@ -523,7 +523,13 @@ func (w *writer) renew() error {
 // goroutine, until resume is called. It says whether it can do that.
 func (w *writer) interrupt() bool {
 	w.halted.Store(true)
-	return w.conn != nil && w.conn.SetWriteDeadline(longAgo) == nil
+	return w.conn != nil && endsBy(w.conn.SetWriteDeadline(longAgo))
+}
+
+// endsBy says whether a read or a write that goes on ends by the deadline that err is of, or
+// by itself, as on a stream that is closed.
+func endsBy(err error) bool {
+	return err == nil || errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe)
 }
 
 // resume takes back an interrupt.
