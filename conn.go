@@ -63,7 +63,6 @@ type Conn struct {
 	readIsClosed bool          // CloseRead was called; guarded by mu
 
 	readDeadline time.Duration  // that wakes a read for keepalive, by monotonic; 0: none; guarded by reading
-	waitsFrom    time.Duration  // when the read began, where r can't look without waiting; guarded by reading
 	openReader   *MessageReader // that has the open message; guarded by reading
 	unheard      bool           // no call is told what reading comes to: the next one is; guarded by reading
 	strange      uint8          // reads in a row that have ended at a deadline that is none of ours; guarded by reading

@@ -415,9 +415,6 @@ func (c *Conn) startWaiting() {
 		return
 	}
 	c.r.src.raw.noWait = false // keepAlive's look at the socket is over, whatever it has found
-	if !c.r.src.raw.isRaw() {
-		c.waitsFrom = monotonic()
-	}
 	if c.readDeadline == 0 {
 		c.wakeAt(c.r.src.lastOctet() + c.limits.keepAlive)
 	}
@@ -463,9 +460,9 @@ func (c *Conn) keepAlive(empty bool) error {
 		c.r.src.raw.rearm(false)
 		c.wakeAt(now + c.limits.keepAlive)
 		return nil
-	case c.readDeadline <= c.waitsFrom,
-		now-c.readDeadline > lookPause && c.readDeadline-c.waitsFrom > lookPause: // this process did not run when it passed
-		c.waitsFrom = now
+	case c.readDeadline <= c.r.src.began,
+		now-c.readDeadline > lookPause && c.readDeadline-c.r.src.began > lookPause: // this process did not run when it passed
+		c.r.src.began = now
 		c.wakeAt(now + lookPause)
 		return nil
 	}

@@ -208,7 +208,7 @@ func TestPausedProcessLooksOnceMore(t *testing.T) {
 	c.ping.began = c.ping.asked
 	c.ping.progress = c.w.progress.Load()
 	c.mu.Unlock()
-	c.waitsFrom = c.ping.asked
+	c.r.src.began = c.ping.asked
 	c.readDeadline = c.ping.asked + time.Minute
 	if err := c.keepAlive(false); err != nil {
 		t.Errorf("after hours in which nothing ran: %v", err)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 )
 
 var errReaderLost = errors.New("websocket: the message of this MessageReader went to another read, or its connection is over")
@@ -207,6 +208,8 @@ func (m *MessageWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+var copyBuffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
+
 // ReadFrom sends what r gives until its io.EOF, in fragments of up to 32 KiB. After
 // any other error of r the message can't be finished, for the rest of it is not to be
 // had: Close then ends the connection, and what broke off does not look whole to the
@@ -216,7 +219,9 @@ func (m *MessageWriter) ReadFrom(r io.Reader) (sent int64, err error) {
 	if err := m.failed(); err != nil { // before octets of r are lost
 		return 0, err
 	}
-	buf := make([]byte, 32<<10) // r is not ours, and might keep it: none of a pool
+	pooled := copyBuffers.Get().(*[]byte)
+	defer copyBuffers.Put(pooled)
+	buf := *pooled
 	for {
 		n, err := r.Read(buf)
 		if n > len(buf) {

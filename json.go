@@ -46,7 +46,7 @@ func (c *Conn) WriteJSON(ctx context.Context, v any) error {
 }
 
 // maxPooledJSON is how many octets a buffer may have that is kept for others.
-const maxPooledJSON = 64 << 10
+const maxPooledJSON = 256 << 10
 
 // jsonBuffer is what an encoder of its own writes to.
 type jsonBuffer struct {

@@ -67,9 +67,9 @@ type reader struct {
 	buf      *buffer // octets that have arrived: buf[pos:end]; nil: none
 	pos, end int
 	cut      [maxHeader]byte // the part of a header that has arrived, where buf is nil
-	cutLen   int
-	ahead    Header // of the frame that was begun last, or of the next
-	aheadLen int    // octets of the latter, where look or hasWhole has parsed it; else 0
+	cutLen   uint8           // octets of it; here for size
+	ahead    Header          // of the frame that was begun last, or of the next
+	aheadLen int             // octets of the latter, where look or hasWhole has parsed it; else 0
 
 	seq     sequence
 	left    int64 // octets of the data frame's payload that were not taken yet
@@ -169,16 +169,17 @@ func (r *reader) parse() (err error) {
 // there must be fewer than a header has.
 func (r *reader) fill() error {
 	if r.buf != nil {
-		r.cutLen = copy(r.cut[:], r.buf.octets[r.pos:r.end])
+		r.cutLen = uint8(copy(r.cut[:], r.buf.octets[r.pos:r.end]))
 		r.buf.free()
 		r.buf, r.pos, r.end = nil, 0, 0
 	}
-	buf, n, err := r.src.fill(r.cutLen, r.most())
+	cut := int(r.cutLen)
+	buf, n, err := r.src.fill(cut, r.most())
 	if err != nil {
 		return err
 	}
-	copy(buf.octets, r.cut[:r.cutLen])
-	r.buf, r.end, r.cutLen = buf, r.cutLen+n, 0
+	copy(buf.octets, r.cut[:cut])
+	r.buf, r.end, r.cutLen = buf, cut+n, 0
 	return nil
 }
 

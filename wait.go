@@ -28,9 +28,11 @@ const (
 	// longBufferSize is the same where the last read was filled to the brim, so that
 	// more is waiting: each read makes TCP acknowledge, and that costs much.
 	longBufferSize = 264<<10 - pageSkew
-	// streamBufferSize is the same where the buffer is held while nothing is
-	// there: below that, pipelined messages suffer.
+	// streamBufferSize is the same where the buffer is held while nothing is there:
+	// below that, pipelined messages suffer. Where the last read was of no more than
+	// waitBufferSize, it is that.
 	streamBufferSize = 16 << 10
+	waitBufferSize   = 4 << 10
 	// minLow is how many octets are worth being waited for at once.
 	minLow = 64 << 10
 )
@@ -60,6 +62,7 @@ var (
 	bufferPool       = sync.Pool{New: func() any { return newBuffer(bufferSize) }}
 	longBufferPool   = sync.Pool{New: func() any { return newBuffer(longBufferSize) }}
 	streamBufferPool = sync.Pool{New: func() any { return &buffer{make([]byte, streamBufferSize)} }}
+	waitBufferPool   = sync.Pool{New: func() any { return &buffer{make([]byte, waitBufferSize)} }}
 )
 
 func takeBuffer() *buffer { return bufferPool.Get().(*buffer) }
@@ -72,8 +75,10 @@ func (b *buffer) free() {
 		bufferPool.Put(b)
 	case len(b.octets) == longBufferSize:
 		longBufferPool.Put(b)
-	default:
+	case len(b.octets) == streamBufferSize:
 		streamBufferPool.Put(b)
+	default:
+		waitBufferPool.Put(b)
 	}
 }
 
@@ -104,6 +109,10 @@ type source struct {
 	stream io.Reader
 	late   error        // came with octets; due at the next read
 	last   atomic.Int64 // when the last octets came, by monotonic
+
+	// Only where there is no raw.
+	began time.Duration // when the last read began, by monotonic
+	many  bool          // the last that filled a buffer would have filled a short one
 }
 
 func (s *source) init(stream io.Reader) {
@@ -119,8 +128,13 @@ func (s *source) fill(keep, most int) (buf *buffer, n int, err error) {
 	if s.raw.isRaw() {
 		buf, n, err = s.raw.fill(keep, most)
 	} else {
-		buf = streamBufferPool.Get().(*buffer)
+		pool := &waitBufferPool
+		if s.many {
+			pool = &streamBufferPool
+		}
+		buf = pool.Get().(*buffer)
 		n, err = s.readStream(buf.octets[keep:])
+		s.many = keep+n >= waitBufferSize
 	}
 	if err != nil {
 		buf.free()
@@ -160,6 +174,7 @@ func (s *source) readStream(p []byte) (int, error) {
 		s.late = nil
 		return 0, err
 	}
+	s.began = monotonic()
 	for range maxEmptyReads {
 		n, err := s.stream.Read(p)
 		if n > 0 {

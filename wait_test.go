@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 )
@@ -189,5 +190,33 @@ func TestLongPayloadsLieOffTheStartOfPages(t *testing.T) {
 			behind("a message in the buffer", buf.octets[answer+4:min(len(buf.octets), answer+4+size)], answer)
 			behind("a client's frame", buf.octets, 0)
 		}
+	}
+}
+
+// lengthsWanted is a stream of which each read is asked for so many octets, and gives as many as it was told.
+type lengthsWanted struct{ gives, asked []int }
+
+func (l *lengthsWanted) Read(p []byte) (int, error) {
+	l.asked = append(l.asked, len(p))
+	n := min(len(p), l.gives[0])
+	l.gives = l.gives[1:]
+	return n, nil
+}
+
+// What is held while nothing is there is short, but not where much comes at a time.
+func TestStreamThatGivesLittleIsWaitedForWithAShortBuffer(t *testing.T) {
+	l := &lengthsWanted{gives: []int{1, waitBufferSize - 1, waitBufferSize, streamBufferSize, waitBufferSize, 10, 1, 1}}
+	var s source
+	s.init(l)
+	for range l.gives {
+		buf, _, err := s.fill(0, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		buf.free()
+	}
+	const short, long = waitBufferSize, streamBufferSize
+	if want := []int{short, short, short, long, long, long, short, short}; !slices.Equal(l.asked, want) {
+		t.Errorf("asked for %d octets, want %d", l.asked, want)
 	}
 }
