@@ -192,17 +192,19 @@ func (c *Conn) unlockRead() (closed bool) {
 	c.r.rest()
 	c.strange = 0
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.readWatch != nil {
-		c.readWatch.active = false
-	}
+	stop := c.readWatch.deactivate()
 	if c.readStopped {
 		c.readStopped = false
 		c.clearReadDeadline()
 	}
 	c.reading.release()
 	c.freeReader()
-	return c.cause == errClosed || c.closing != nil && c.closing.own
+	closed = c.cause == errClosed || c.closing != nil && c.closing.own
+	c.mu.Unlock()
+	if stop != nil {
+		stop()
+	}
+	return closed
 }
 
 // freeReader gives back all that reading has no more use for, once the connection
@@ -254,9 +256,8 @@ func (c *Conn) lockMessage(ctx context.Context) error {
 
 func (c *Conn) unlockMessage() {
 	c.mu.Lock()
-	c.releaseFrame()
+	stop := c.endWrite()
 	c.sending.release()
-	stop := c.dropWriteWatch()
 	c.mu.Unlock()
 	if stop != nil {
 		stop()
@@ -359,50 +360,66 @@ func (c *Conn) mayWrite() error {
 
 func (c *Conn) unlockFrame() {
 	c.mu.Lock()
-	c.releaseFrame()
-	stop := c.dropWriteWatch()
+	stop := c.endWrite()
 	c.mu.Unlock()
 	if stop != nil {
 		stop()
 	}
 }
 
-// dropWriteWatch ends what proclaim has left because a write was going on. The caller
-// calls stop, if it is not nil, without c.mu. Called with c.mu held.
-func (c *Conn) dropWriteWatch() (stop func() bool) {
-	if w := c.writeWatch; w != nil && c.cause != nil {
-		c.writeWatch, stop = nil, w.stop
+// endWrite ends a write that may be under a context. The caller calls stop, if it is not
+// nil, without c.mu. Called with c.mu held.
+func (c *Conn) endWrite() (stop func() bool) {
+	stop = c.writeWatch.deactivate()
+	if w := c.writeWatch; w != nil && c.cause != nil { // proclaim has left it because a write was going on
+		if stop == nil {
+			stop = w.stop
+		}
+		c.writeWatch = nil
 	}
+	c.releaseFrame()
 	return stop
 }
 
-// releaseFrame ends a write. Called with c.mu held.
+// releaseFrame ends the writing of frames. Called with c.mu held.
 func (c *Conn) releaseFrame() {
-	if c.writeWatch != nil {
-		c.writeWatch.active = false
-	}
 	c.w.resume()
 	c.framing.release()
 	c.freeWriter()
 }
 
-// contextWatch is a registration with a context, kept for as long as reads, or writes,
-// come with the same one: a context is known by its Done channel. Guarded by
-// Conn.mu.
+// contextWatch is a registration with a context, which is known by its Done channel. Where
+// reads, or writes, come with the same one a second time, it is kept for as long as they
+// do; else it ends with the call, for a context of one call costs a goroutine if it ends
+// with something registered. Guarded by Conn.mu.
 type contextWatch struct {
 	done   <-chan struct{}
-	stop   func() bool
-	active bool // a read, or a write, under this context is going on
+	stop   func() bool // nil: nothing is registered
+	active bool        // a read, or a write, under this context is going on
+	again  bool        // so was one before
 }
 
 // activate says whether done needs no registration but w, and switches w on or
 // off accordingly. w may be nil.
 func (w *contextWatch) activate(done <-chan struct{}) bool {
 	if w != nil {
-		w.active = done != nil && w.done == done
+		w.active = done != nil && w.done == done && w.stop != nil
 		return w.active || done == nil
 	}
 	return done == nil
+}
+
+// deactivate switches w off, which may be nil. stop, if it is not nil, is to be called
+// without Conn.mu.
+func (w *contextWatch) deactivate() (stop func() bool) {
+	if w == nil {
+		return nil
+	}
+	if w.active && !w.again {
+		stop, w.stop = w.stop, nil
+	}
+	w.active = false
+	return stop
 }
 
 // watchReads registers with ctx. What comes too late, when another read is on
@@ -411,6 +428,7 @@ func (c *Conn) watchReads(ctx context.Context, done <-chan struct{}) {
 	w := &contextWatch{done: done, active: true}
 	c.mu.Lock()
 	old := c.readWatch
+	w.again = old != nil && old.done == done
 	c.readWatch = w
 	c.mu.Unlock()
 	c.register(ctx, old, w, func() {
@@ -432,6 +450,7 @@ func (c *Conn) watchWrites(ctx context.Context, done <-chan struct{}) {
 	w := &contextWatch{done: done, active: true}
 	c.mu.Lock()
 	old := c.writeWatch
+	w.again = old != nil && old.done == done
 	c.writeWatch = w
 	c.mu.Unlock()
 	c.register(ctx, old, w, func() {

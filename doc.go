@@ -220,7 +220,8 @@
 // taken from a pool when octets come and when a message leaves. What remains is the
 // Conn and the goroutine that reads. net/http keeps about 12 KiB more for as long as
 // a handler that called Accept has not returned, which is why Server runs Handle in
-// a goroutine of its own; over TLS and other streams a read buffer is held too.
+// a goroutine of its own; over TLS and other streams a read buffer is held too, of 4 KiB,
+// or 16 where much has come.
 // ReadAppend reads into the caller's memory, and neither it nor Write allocates; only a
 // compressed message that comes in pieces takes a goroutine while it is inflated.
 //

@@ -29,10 +29,11 @@ const (
 	// more is waiting: each read makes TCP acknowledge, and that costs much.
 	longBufferSize = 264<<10 - pageSkew
 	// streamBufferSize is the same where the buffer is held while nothing is there:
-	// below that, pipelined messages suffer. Where the last read was of no more than
-	// waitBufferSize, it is that.
+	// below that, pipelined messages suffer. Where none of the last longReads reads has
+	// filled waitBufferSize, it is that.
 	streamBufferSize = 16 << 10
 	waitBufferSize   = 4 << 10
+	longReads        = 4
 	// minLow is how many octets are worth being waited for at once.
 	minLow = 64 << 10
 )
@@ -112,7 +113,7 @@ type source struct {
 
 	// Only where there is no raw.
 	began time.Duration // when the last read began, by monotonic
-	many  bool          // the last that filled a buffer would have filled a short one
+	long  uint8         // how many more are into a long buffer
 }
 
 func (s *source) init(stream io.Reader) {
@@ -129,12 +130,15 @@ func (s *source) fill(keep, most int) (buf *buffer, n int, err error) {
 		buf, n, err = s.raw.fill(keep, most)
 	} else {
 		pool := &waitBufferPool
-		if s.many {
+		if s.long > 0 {
 			pool = &streamBufferPool
+			s.long--
 		}
 		buf = pool.Get().(*buffer)
 		n, err = s.readStream(buf.octets[keep:])
-		s.many = keep+n >= waitBufferSize
+		if keep+n >= waitBufferSize {
+			s.long = longReads
+		}
 	}
 	if err != nil {
 		buf.free()

@@ -205,7 +205,7 @@ func (l *lengthsWanted) Read(p []byte) (int, error) {
 
 // What is held while nothing is there is short, but not where much comes at a time.
 func TestStreamThatGivesLittleIsWaitedForWithAShortBuffer(t *testing.T) {
-	l := &lengthsWanted{gives: []int{1, waitBufferSize - 1, waitBufferSize, streamBufferSize, waitBufferSize, 10, 1, 1}}
+	l := &lengthsWanted{gives: []int{1, waitBufferSize - 1, waitBufferSize, streamBufferSize, 10, waitBufferSize, 1, 1, 1, 1, 1}}
 	var s source
 	s.init(l)
 	for range l.gives {
@@ -216,7 +216,7 @@ func TestStreamThatGivesLittleIsWaitedForWithAShortBuffer(t *testing.T) {
 		buf.free()
 	}
 	const short, long = waitBufferSize, streamBufferSize
-	if want := []int{short, short, short, long, long, long, short, short}; !slices.Equal(l.asked, want) {
+	if want := []int{short, short, short, long, long, long, long, long, long, long, short}; !slices.Equal(l.asked, want) {
 		t.Errorf("asked for %d octets, want %d", l.asked, want)
 	}
 }
