@@ -132,6 +132,10 @@ func (w *writer) mask(p []byte, key [4]byte) {
 // calls than the network has use for.
 func (w *writer) masked(header []byte, key [4]byte, p []byte) (n int64, err error) {
 	buf := takeBuffer()
+	if w.raw.isRaw() && len(p) > longBufferSize/2 {
+		buf.free()
+		buf = longBufferPool.Get().(*buffer)
+	}
 	defer buf.free()
 	b, offset, room := append(buf.octets[:0], header...), 0, cap(buf.octets)
 	if !w.raw.isRaw() {
