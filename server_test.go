@@ -992,6 +992,7 @@ func TestBroadcastToSomeReachesNoOthers(t *testing.T) {
 	member := v.open()
 	room := []*Conn{nil, <-opened}
 	other := v.open()
+	<-opened
 	gone, _ := overTCP(t, quiet(), false)
 	_ = gone.CloseNow()
 	guest, guestPeer := overTCP(t, quiet(), true)
