@@ -668,8 +668,8 @@ func (c *Conn) writeFailed(ctx context.Context, sent bool, err error) error {
 	var cause error // nil: it has to be found out
 	switch {
 	case stopped: // whose deadline it was is nobody else's concern
-		err = fmt.Errorf("a write ended in the middle of a frame: %w", ctx.Err())
-		cause = fmt.Errorf("websocket: write ended in the middle of a frame, and with it the connection: %w", ctx.Err())
+		err = fmt.Errorf("a write ended in the middle of a frame: %w", whyEnded(ctx))
+		cause = fmt.Errorf("websocket: write ended in the middle of a frame, and with it the connection: %w", whyEnded(ctx))
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		cause = tookNothing(err)
 	}

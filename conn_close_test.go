@@ -658,11 +658,11 @@ func TestCutWriteIsNoTimeoutForOthers(t *testing.T) {
 }
 
 func TestSendBehindACutWriteSaysThatItIsOver(t *testing.T) {
-	msg := prepared(t, Text, "x")
+	msg, cause := prepared(t, Text, "x"), errors.New("nobody wants it")
 	for range 300 {
 		near, far := net.Pipe()
 		c := NewServerConn(near, quiet())
-		ctx, cancel := context.WithCancel(t.Context())
+		ctx, cancel := context.WithCancelCause(t.Context())
 		written, sent := make(chan error, 1), make(chan error, 1)
 		go func() { written <- c.Write(ctx, Binary, make([]byte, 1<<20)) }()
 		if _, err := io.ReadFull(far, make([]byte, 10)); err != nil {
@@ -676,9 +676,9 @@ func TestSendBehindACutWriteSaysThatItIsOver(t *testing.T) {
 				}
 			}
 		}()
-		cancel()
-		if err := <-written; !errors.Is(err, context.Canceled) {
-			t.Fatalf("Write: %v", err)
+		cancel(cause)
+		if err := <-written; !errors.Is(err, context.Canceled) || !errors.Is(err, cause) {
+			t.Fatalf("Write: %v, want context.Canceled and its cause", err)
 		}
 		if err := <-sent; !errors.Is(err, net.ErrClosed) && !errors.Is(err, context.Canceled) {
 			t.Fatalf("Send: %v, want that the connection is over", err)

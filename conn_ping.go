@@ -106,7 +106,7 @@ func (p *pingState) forget(w *pingWait) {
 }
 
 // controlFrame handles a control frame of the peer, in the middle of a read. It
-// waits for nothing.
+// waits for nothing, but for Pongs to make room.
 func (c *Conn) controlFrame(op Opcode, payload []byte) error {
 	switch op {
 	case OpPing:
@@ -150,7 +150,7 @@ func (c *Conn) ponged(payload []byte) {
 	*at = nil
 }
 
-// sendControl writes a Ping or a Pong without waiting: at once if that is
+// sendControl writes a Ping or a Pong without waiting for the peer: at once if that is
 // possible, else by a goroutine that lives until it is written.
 func (c *Conn) sendControl(op Opcode, payload []byte) {
 	c.mu.Lock()
@@ -193,12 +193,12 @@ func (p *pingState) isFull(payload []byte) bool {
 // to run that writes. Where that takes too long, nothing is waited for before it has. Called
 // with c.mu held, which it lets go meanwhile.
 func (c *Conn) makeWayForPongs(payload []byte) {
-	p := &c.ping
-	for waited := time.Duration(0); !p.madeWay && p.isFull(payload) && c.cause == nil; waited += owedLook {
-		p.madeWay = waited >= owedPause-owedLook
+	p, begun := &c.ping, monotonic()
+	for !p.madeWay && p.isFull(payload) && c.cause == nil && c.broken == nil {
 		c.mu.Unlock()
 		time.Sleep(owedLook)
 		c.mu.Lock()
+		p.madeWay = monotonic()-begun >= owedPause
 	}
 }
 

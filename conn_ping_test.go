@@ -402,3 +402,46 @@ func TestHugeDurationsAreForEver(t *testing.T) {
 		p.wantIdle("no Ping")
 	})
 }
+
+// failingConn is a net.Conn whose writes wait, and fail then.
+type failingConn struct {
+	net.Conn
+	fails chan struct{}
+}
+
+func (f failingConn) Write([]byte) (int, error) { <-f.fails; return 0, errors.New("reset by peer") }
+
+// Where nothing can be written any more, reading makes way for nobody: what the peer has closed with is behind its Pings.
+func TestFailedWriteLearnsOfTheCloseBehindManyPings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		fails := make(chan struct{})
+		c := NewClientConn(failingConn{near, fails}, quiet())
+		written, read := make(chan error, 1), readAsync(t.Context(), c)
+		go func() { written <- c.Write(t.Context(), Text, []byte("x")) }()
+		synctest.Wait()
+		one := ping(strings.Repeat("x", 125)).append(nil, false, [4]byte{})
+		send := func(p []byte) {
+			if _, err := far.Write(p); err != nil {
+				t.Error(err)
+			}
+		}
+		for n := 0; n+len(one) <= owedLimit; n += len(one) {
+			send(one)
+		}
+		synctest.Wait()
+		close(fails)
+		synctest.Wait()
+		begun := time.Now()
+		send(one)
+		go send(closeFrame(StatusGoingAway, "").append(nil, false, [4]byte{}))
+		if err := <-written; CloseStatus(err) != StatusGoingAway {
+			t.Errorf("Write got %v, want what the peer has closed with", err)
+		}
+		<-read
+		if took := time.Since(begun); took > 0 {
+			t.Errorf("the Close was seen after %v", took)
+		}
+		_, _ = c.CloseNow(), far.Close()
+	})
+}

@@ -484,7 +484,7 @@ func TestEventsAfterAReadThatAskedForMuch(t *testing.T) {
 
 // A text fails at its first impossible octet, without waiting for more.
 func TestLongTextIsCheckedAsItComes(t *testing.T) {
-	lowEnds(t, *quiet(), func(l *lowEnd) {
+	lowEnds(t, Options{KeepAlive: -1, CloseTimeout: 100 * time.Millisecond}, func(l *lowEnd) {
 		l.msg = bytes.Repeat([]byte("a"), 1<<20)
 		l.msg[2000] = 0xFF
 		l.left = text(string(l.msg)).append(nil, true, [4]byte{1, 2, 3, 4})

@@ -361,7 +361,8 @@ func isCTL(c rune) bool {
 //
 // Over HTTP/2 a WebSocket is a stream, opened by an extended CONNECT (RFC 8441), and there the handler must not return
 // before Conn.Close or Conn.CloseNow has, after which nothing is written to w, and no call of its methods goes on any
-// more. Close also waits for a closing handshake that is under way. Go's server announces extended CONNECT
+// more. (Where TCP takes nothing at all, not even that the stream is reset, they return all the same; a Server's
+// ServeHTTP does not.) Close also waits for a closing handshake that is under way. Go's server announces extended CONNECT
 // only with GODEBUG=http2xconnect=1 in the environment; without it browsers open a connection over HTTP/1.1 instead. A
 // ServeMux pattern for both has no method. Frames arrive as r.Body there, and what middleware has put around that sees
 // all of the connection: http.MaxBytesHandler counts it as one body.

@@ -63,7 +63,8 @@ type stream struct {
 	controller *http.ResponseController
 
 	mu      sync.Mutex
-	closed  bool          // guarded by mu
+	closed  bool          // no Write may begin; guarded by mu
+	cut     bool          // by Close; guarded by mu
 	writing bool          // a Write is under way; guarded by mu
 	written chan struct{} // closed when that has ended; nil: nobody waits for it; guarded by mu
 }
@@ -140,7 +141,11 @@ func (s *stream) end() (closed bool) {
 // net/http gives what Write writes to to another request then. The stream itself ends in order when the handler returns,
 // unless a Write had to be cut short: then it is reset.
 func (s *stream) Close() error {
-	first, written := s.refuseWrites()
+	written := s.refuseWrites()
+	s.mu.Lock()
+	first := !s.cut
+	s.cut = true
+	s.mu.Unlock()
 	if first && written != nil {
 		s.cutWrite()
 	}
@@ -153,7 +158,7 @@ func (s *stream) Close() error {
 
 // idle lets no Write begin any more. What it returns is closed when none goes on.
 func (s *stream) idle() <-chan struct{} {
-	_, written := s.refuseWrites()
+	written := s.refuseWrites()
 	if written == nil {
 		none := make(chan struct{})
 		close(none)
@@ -162,17 +167,16 @@ func (s *stream) idle() <-chan struct{} {
 	return written
 }
 
-// refuseWrites lets no Write begin any more. written is closed when the one that is under way has ended, and nil where
-// there is none. first says that writes were not refused before.
-func (s *stream) refuseWrites() (first bool, written <-chan struct{}) {
+// refuseWrites lets no Write begin any more. What it returns is closed when the one that is under way has ended, and nil
+// where there is none.
+func (s *stream) refuseWrites() (written <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	first = !s.closed
 	s.closed = true
 	if s.writing && s.written == nil {
 		s.written = make(chan struct{})
 	}
-	return first, s.written
+	return s.written
 }
 
 func (s *stream) cutWrite() {

@@ -483,6 +483,31 @@ func TestAnswerOverHTTP2ThatDoesNotLeaveIsAnError(t *testing.T) {
 	}
 }
 
+// Who only waits for a Write to end does not keep Close from cutting it short.
+func TestHTTP2WhoAwaitsAWriteLeavesItToBeCut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, r := newSlowH2(), connectRequest()
+		body, peer := io.Pipe()
+		defer peer.Close()
+		r.Body = body
+		s, err := openStream(w, r, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() { _, _ = s.Write([]byte("x")) }()
+		<-w.stuck
+		idle := s.idle()
+		go func() { _ = s.Close() }()
+		select {
+		case <-idle:
+		case <-time.After(time.Minute):
+			t.Error("the Write was never cut short")
+			close(w.woken)
+		}
+		time.Sleep(time.Minute)
+	})
+}
+
 // Once CloseNow or Close has returned, a handler may, also where what is queued was stuck.
 func TestHTTP2NothingIsWrittenAfterCloses(t *testing.T) {
 	for name, end := range map[string]func(*Conn) error{

@@ -549,8 +549,11 @@ func (s *Server) Broadcast(p *Prepared) (slow int) {
 
 // Broadcast is Server.Broadcast to some connections, such as those of a room, whether they
 // are a Server's or not. It iterates over them before anything is sent. To those that are
-// over, and to a nil *Conn, nothing is.
+// over, and to a nil *Conn, nothing is; nor is anything where to is nil.
 func Broadcast(p *Prepared, to iter.Seq[*Conn]) (slow int) {
+	if to == nil {
+		return 0
+	}
 	var conns []*Conn
 	for c := range to {
 		if c != nil {
