@@ -71,10 +71,10 @@ type closing struct {
 // Options.CloseTimeout, and three tenths of a second more where a stream that is no
 // socket does not let itself be closed. Where a MessageWriter has begun a message, what
 // is queued has no place behind it and is dropped. Close returns nil once both Close
-// frames have passed, also where it was the peer who began, or Abort; else an error says why they
-// have not, and the connection is over all the same. A second Close waits for the first
-// and returns its result. While Server.Message runs, it returns as soon as the frame
-// is sent, and Server.Closed reports the end.
+// frames have passed, also where it was the peer who began, or Abort; else an error says
+// why they have not, and the connection is over all the same. A second Close waits for
+// the first and returns its result. While Server.Message runs, it returns as soon as the
+// frame is sent, and Server.Closed reports the end.
 //
 // code is 1000 to 1003, 1007 to 1014 or 3000 to 4999, or 1005 for a Close frame
 // without a code (section 7.4). reason is UTF-8; what is over 123 octets is cut

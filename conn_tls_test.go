@@ -63,7 +63,7 @@ func bothSidesTLS(t *testing.T, o *Options, f func(t *testing.T, c *Conn, p *pee
 
 func TestMessagesOverTLS(t *testing.T) {
 	bothSidesTLS(t, quiet(), func(t *testing.T, c *Conn, p *peer) {
-		for n := copyLimit - maxHeader - 2; n <= streamChunk+2; n++ {
+		for n := copyLimit - maxHeader - 2; n <= streamChunk+maxHeader+2; n++ {
 			message := strings.Repeat("x", n)
 			if err := c.Write(t.Context(), Binary, []byte(message)); err != nil {
 				t.Fatal(err)
