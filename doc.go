@@ -30,7 +30,8 @@
 // turns, and each message goes to one of them; writers take turns, and each
 // message leaves whole. No method panics on what a peer or a caller does. Control
 // frames pass between the fragments of a message that is being written, and a
-// reader never waits for a writer: a Ping is answered while a Write is stuck.
+// reader never waits for a writer: a Ping is answered while a Write is stuck. (Only
+// where as many Pongs are owed as are kept, it waits for a tenth of a second.)
 //
 // A message that is streamed by Reader belongs to its MessageReader once that has
 // delivered octets: other reads fail with ErrReaderOpen until it has returned
