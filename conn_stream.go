@@ -176,8 +176,8 @@ type MessageWriter struct {
 //
 // Close says that the message is whole. Where the rest of it could not be had, as when
 // a template or an encoder has failed, call Abort: a deferred Close would make a short
-// message of it. Each Write is a frame: a bufio.Writer gathers small ones, and is
-// flushed before Close.
+// message of it. Without compression each Write is a frame: a bufio.Writer gathers small
+// ones, and is flushed before Close.
 //
 // Where compression was agreed, a long message leaves in several compressed frames
 // (RFC 7692 section 7.2.1). Some versions of Safari take only one: to them, use Write.
@@ -208,6 +208,7 @@ func (m *MessageWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// copyBuffers are what ReadFrom reads to. As everywhere, r must not keep them (io.Reader).
 var copyBuffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
 
 // ReadFrom sends what r gives until its io.EOF, in fragments of up to 32 KiB. After
