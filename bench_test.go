@@ -161,7 +161,7 @@ func BenchmarkWriter(b *testing.B) {
 				b.SetBytes(int64(n))
 				b.ReportAllocs()
 				for b.Loop() {
-					if _, err := w.frame(&Header{Fin: true, Opcode: OpBinary, Length: int64(n)}, p); err != nil {
+					if _, err := w.frame(&Header{Fin: true, Opcode: OpBinary, Length: int64(n)}, p, func() {}); err != nil {
 						b.Fatal(err)
 					}
 				}

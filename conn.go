@@ -366,10 +366,11 @@ func (c *Conn) writeMessage(ctx context.Context, typ MessageType, data []byte) e
 	return err
 }
 
-// writeFrame writes a frame with the framing turn taken.
+// writeFrame writes a frame with the framing turn taken. What leaves at once leaves before
+// anything is registered with ctx, which costs a good part of a short write.
 func (c *Conn) writeFrame(ctx context.Context, h *Header, p []byte) error {
 	h.Length = int64(len(p))
-	if n, err := c.w.frame(h, p); err != nil {
+	if n, err := c.w.frame(h, p, func() { c.heed(ctx) }); err != nil {
 		return c.writeFailed(ctx, n > 0, err)
 	}
 	return nil

@@ -230,15 +230,13 @@ func (c *Conn) freeWriter() {
 }
 
 // lockMessage takes the turns for sending a message in one frame: both at once
-// where nobody has them and ctx is the one of the last write, or can't end.
+// where nobody has them.
 func (c *Conn) lockMessage(ctx context.Context) error {
 	if err := c.checkContext("write", ctx); err != nil {
 		return err
 	}
-	done := ctx.Done() // without c.mu, as in lockRead
 	c.mu.Lock()
-	free := !c.sending.held && !c.framing.held && c.cause == nil && c.broken == nil
-	if free && c.writeWatch.activate(c.foreign(done)) {
+	if !c.sending.held && !c.framing.held && c.cause == nil && c.broken == nil {
 		c.sending.held, c.framing.held = true, true
 		c.mu.Unlock()
 		return nil
@@ -326,24 +324,31 @@ func (c *Conn) waitSending(ctx context.Context) error {
 	}
 }
 
-// lockFrame takes the framing turn for a write under ctx.
+// lockFrame takes the framing turn for a write. The turn is waited for under ctx, and so
+// is, by way of heed, the peer.
 func (c *Conn) lockFrame(ctx context.Context) error {
 	if err := c.checkContext("write", ctx); err != nil {
 		return err
 	}
-	done := ctx.Done() // without c.mu, as in lockRead
 	c.mu.Lock()
-	if err := c.lock(&c.framing, ctx, c.mayWrite); err != nil {
-		c.mu.Unlock()
-		return err
+	defer c.mu.Unlock()
+	return c.lock(&c.framing, ctx, c.mayWrite)
+}
+
+// heed has the write that is about to wait for the peer end with ctx. The framing turn
+// is taken; unlockFrame ends this too.
+func (c *Conn) heed(ctx context.Context) {
+	done := ctx.Done() // without c.mu, as in lockRead
+	if done == nil {
+		return
 	}
+	c.mu.Lock()
 	done = c.foreign(done)
 	watched := c.writeWatch.activate(done)
 	c.mu.Unlock()
 	if !watched {
 		c.watchWrites(ctx, done)
 	}
-	return nil
 }
 
 // mayWrite says why no frame can be written, nil if one can. Called with c.mu

@@ -111,12 +111,67 @@ func TestContextThatEndsOneCallEndsTheNext(t *testing.T) {
 		if err := c.lockFrame(ctx); err != nil { // as a Write does
 			t.Fatal(err)
 		}
+		c.heed(ctx)
 		p.stopsListening()
 		next := &endsBetween{ctx, func() { cancel(); synctest.Wait(); c.unlockFrame() }}
 		if err := c.Write(next, Text, nil); !errors.Is(err, context.Canceled) {
 			t.Errorf("Write got %v, want the context's error", err)
 		}
 	})
+}
+
+// registers tells when something is registered with a context for the first time.
+type registers struct {
+	context.Context
+	once sync.Once
+	told chan struct{}
+}
+
+func (*registers) Value(any) any { return nil } // else context finds the one within
+
+func (r *registers) AfterFunc(f func()) func() bool {
+	r.once.Do(func() { close(r.told) })
+	return context.AfterFunc(r.Context, f)
+}
+
+// To register with a context costs a good part of a short write. What leaves at once does
+// without, in one frame or in fragments; what waits does not, and ends.
+func TestWriteThatLeavesAtOnceRegistersNothing(t *testing.T) {
+	for _, client := range []bool{false, true} {
+		near, _ := tcpPair(t)
+		c := endpointOver(t, near, quiet(), client)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		watched := &registers{Context: ctx, told: make(chan struct{})}
+		if err := c.Write(watched, Text, []byte("whole")); err != nil {
+			t.Fatal(err)
+		}
+		w, err := c.Writer(watched, Text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write([]byte("half")); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-watched.told:
+			t.Error("a write that left at once has registered")
+		default:
+		}
+		go func() {
+			<-watched.told // nobody reads: at last a write waits
+			cancel()
+		}()
+		for err == nil {
+			err = c.Write(watched, Binary, make([]byte, 1000))
+		}
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("a Write that waits got %v, want the context's error", err)
+		}
+	}
 }
 
 // withoutDeadlines is a stream that can't do more than it has to.

@@ -429,7 +429,7 @@ func acceptUpgrade(w http.ResponseWriter, r *http.Request, o *Options, l *limits
 	}
 	answer = appendAnswer(answer, a, w.Header(), o.Header)
 	c := newConn(config{rwc: conn, ahead: buffered(buf), subprotocol: a.subprotocol, limits: l, deflate: a.deflate})
-	if err := sendAnswer(conn, &c.r.src.raw, answer, l.writeTimeout); err != nil {
+	if err := sendAnswer(conn, &c.w.raw, answer, l.writeTimeout); err != nil {
 		_ = conn.Close()
 		return nil, fmt.Errorf("websocket: answering the opening handshake: %w", err)
 	}
@@ -518,8 +518,8 @@ func appendField(b []byte, name, value string) []byte {
 
 // sendAnswer writes the answer, and clears the deadlines: its own, and those that http.Server has set. What the socket
 // takes at once, as a rule all, needs none.
-func sendAnswer(conn net.Conn, raw *rawReader, answer []byte, timeout time.Duration) error {
-	if answer = answer[writeOnce(raw, answer):]; len(answer) > 0 {
+func sendAnswer(conn net.Conn, raw *rawWriter, answer []byte, timeout time.Duration) error {
+	if answer = answer[raw.once(answer):]; len(answer) > 0 {
 		if timeout > 0 {
 			if err := conn.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
 				return err

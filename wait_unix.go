@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"syscall"
 )
 
@@ -207,6 +208,24 @@ func (w *rawWriter) write(p []byte) (int, error) {
 		return w.n, err
 	}
 	return w.n, w.err
+}
+
+// onceWriters are for connections that may never write by their own.
+var onceWriters = sync.Pool{New: func() any { return new(rawWriter) }}
+
+// once writes as much of p as the socket takes at once, and keeps nothing for the next
+// time: nothing where there is no socket, or where an error shows; another write has one
+// too.
+func (w *rawWriter) once(p []byte) int {
+	if !w.isRaw() {
+		return 0
+	}
+	o := onceWriters.Get().(*rawWriter)
+	o.raw = w.raw
+	n, _ := o.write(p)
+	o.raw = nil // o is kept; the socket must not be
+	onceWriters.Put(o)
+	return n
 }
 
 // segment is how many octets TCP sends at a time, 1 where that is not known.

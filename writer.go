@@ -62,23 +62,6 @@ func (w *writer) init(stream io.Writer, r *rawReader) {
 	w.raw.init(r)
 }
 
-// onceWriters are for connections that may never write by their own.
-var onceWriters = sync.Pool{New: func() any { return new(rawWriter) }}
-
-// writeOnce writes as much of p as the socket that r reads from takes at once: nothing
-// where there is none, or where an error shows; another write has one too.
-func writeOnce(r *rawReader, p []byte) int {
-	if !r.isRaw() {
-		return 0
-	}
-	w := onceWriters.Get().(*rawWriter)
-	defer onceWriters.Put(w)
-	w.init(r)
-	n, _ := w.write(p)
-	w.init(new(rawReader)) // it is kept; the socket must not be
-	return n
-}
-
 // plan is what one write needs, pooled.
 type plan struct {
 	buf   [copyLimit + maxHeader]byte
@@ -88,13 +71,14 @@ type plan struct {
 
 var plans = sync.Pool{New: func() any { return new(plan) }}
 
-// frame writes one frame. h.Length is p's. n is how many octets have left, also
-// where err is not nil; so for all that write.
-func (w *writer) frame(h *Header, p []byte) (n int64, err error) {
+// frame writes one frame. h.Length is p's. It calls heed before it may wait for the peer.
+// n is how many octets have left, also where err is not nil; so for all that write.
+func (w *writer) frame(h *Header, p []byte, heed func()) (n int64, err error) {
 	if w.client {
 		h.Masked, h.Key = true, newMaskingKey()
 	}
 	if w.corked.Load() || w.holds.Load() {
+		heed()
 		if done, err := w.hold(h, p); done || err != nil {
 			return maxHeader, err // what was held back before can't be taken back
 		}
@@ -102,17 +86,33 @@ func (w *writer) frame(h *Header, p []byte) (n int64, err error) {
 	f := plans.Get().(*plan)
 	defer plans.Put(f)
 	b := h.append(f.buf[:0])
-	switch {
-	case len(p) <= copyLimit:
+	if len(p) <= copyLimit {
 		b = append(b, p...)
 		w.mask(b[len(b)-len(p):], h.Key)
-		return w.write(b)
+		return w.copied(b, heed)
+	}
+	heed()
+	switch {
 	case w.gathers(p):
 		return w.gather(f, b, p)
 	case w.client:
 		return w.masked(b, h.Key, p)
 	}
 	return w.pieces(b, p)
+}
+
+// copied writes a frame that lies in one piece: as a rule all of it leaves at once.
+func (w *writer) copied(b []byte, heed func()) (n int64, err error) {
+	n = int64(w.raw.once(b))
+	if n > 0 {
+		w.progress.Add(1)
+	}
+	if n == int64(len(b)) {
+		return n, nil
+	}
+	heed()
+	more, err := w.write(b[n:])
+	return n + more, err
 }
 
 // gathers says whether a payload is written from where it is.

@@ -77,7 +77,7 @@ func TestFramesOfEveryLength(t *testing.T) {
 			w.init(r, new(rawReader))
 			p := octetsOf(size)
 			before := bytes.Clone(p)
-			n, err := w.frame(&Header{Fin: true, Opcode: OpBinary, Length: int64(size)}, p)
+			n, err := w.frame(&Header{Fin: true, Opcode: OpBinary, Length: int64(size)}, p, func() {})
 			if err != nil || n != int64(len(r.taken)) {
 				t.Fatalf("%s, %d octets: %d have left, but frame says %d, %v", side(client), size, len(r.taken), n, err)
 			}
@@ -108,7 +108,7 @@ func TestFramesOfEveryLengthOverTCP(t *testing.T) {
 				_, err := io.ReadFull(far, got)
 				read <- err
 			}()
-			n, err := w.frame(&Header{Fin: true, Opcode: OpBinary, Length: int64(size)}, p)
+			n, err := w.frame(&Header{Fin: true, Opcode: OpBinary, Length: int64(size)}, p, func() {})
 			if err != nil || n != want {
 				t.Fatalf("%s, %d octets: frame says %d have left, want %d; %v", side(client), size, n, want, err)
 			}
@@ -129,7 +129,7 @@ func TestLongFramesFillTheirRecords(t *testing.T) {
 			r := new(lengths)
 			w := writer{client: client}
 			w.init(r, new(rawReader))
-			n, err := w.frame(&Header{Fin: true, Opcode: OpBinary, Length: int64(size)}, make([]byte, size))
+			n, err := w.frame(&Header{Fin: true, Opcode: OpBinary, Length: int64(size)}, make([]byte, size), func() {})
 			full := len(*r) - 1
 			if err != nil || slices.ContainsFunc((*r)[:full], func(n int) bool { return n != streamChunk }) || (*r)[full] > streamChunk+maxHeader {
 				t.Errorf("%s: %d octets left in writes of %d, want %d each but in the last; %v", side(client), n, *r, streamChunk, err)
@@ -157,7 +157,7 @@ func TestWriterSaysHowMuchHasLeft(t *testing.T) {
 				r := &recorder{room: room}
 				w := writer{client: client}
 				w.init(r, new(rawReader))
-				n, err := w.frame(&Header{Fin: true, Opcode: OpText, Length: int64(size)}, make([]byte, size))
+				n, err := w.frame(&Header{Fin: true, Opcode: OpText, Length: int64(size)}, make([]byte, size), func() {})
 				if err != errFull || n != int64(room) {
 					t.Errorf("%s, %d octets to a stream that takes %d: frame says %d, %v", side(client), size, room, n, err)
 				}
@@ -175,7 +175,7 @@ func TestFramesHeldBackLeaveInOrder(t *testing.T) {
 		send := func(size int) {
 			p := octetsOf(size)
 			want = append(want, p)
-			if _, err := w.frame(&Header{Fin: true, Opcode: OpBinary, Length: int64(size)}, p); err != nil {
+			if _, err := w.frame(&Header{Fin: true, Opcode: OpBinary, Length: int64(size)}, p, func() {}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -260,7 +260,7 @@ func TestEndsThatFillNoSegmentAreHeldBack(t *testing.T) {
 		send := func(size int) {
 			h, p := Header{Fin: true, Opcode: OpBinary, Length: int64(size)}, octetsOf(size)
 			want = append(AppendHeader(want, h), p...)
-			if _, err := w.frame(&h, p); err != nil {
+			if _, err := w.frame(&h, p, func() {}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -321,7 +321,7 @@ func TestLongFrameThatTakesHeldBackOnesWithIt(t *testing.T) {
 		if size > copyLimit {
 			w.interrupt()
 		}
-		n, err := w.frame(&Header{Fin: true, Opcode: OpBinary, Length: int64(size)}, octetsOf(size))
+		n, err := w.frame(&Header{Fin: true, Opcode: OpBinary, Length: int64(size)}, octetsOf(size), func() {})
 		if (err != nil) != (size > copyLimit) || n == 0 {
 			t.Errorf("a frame of %d octets: %d have left, %v", size, n, err)
 		}
@@ -341,7 +341,7 @@ func TestHeldBufferIsNobodyElsesWhileItIsWritten(t *testing.T) {
 	send := func(size int) error {
 		h, p := Header{Fin: true, Opcode: OpBinary, Length: int64(size)}, octetsOf(size)
 		want = append(AppendHeader(want, h), p...)
-		_, err := w.frame(&h, p)
+		_, err := w.frame(&h, p, func() {})
 		return err
 	}
 	filled := 0
