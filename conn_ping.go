@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"time"
@@ -342,13 +343,13 @@ func (c *Conn) paid(asked bool) {
 // startTimers makes the timers that a stream needs which is no socket, or has no
 // deadlines at all.
 func (c *Conn) startTimers() {
-	if timeout := c.limits.writeTimeout; timeout > 0 && !c.w.raw.isRaw() {
+	if c.limits.writeTimeout > 0 && !c.w.raw.isRaw() {
 		expire := func() { c.cut(tookNothing(os.ErrDeadlineExceeded)) }
 		if c.conn != nil {
 			expire = c.clearWriteDeadline
 		}
-		c.w.expiry = time.AfterFunc(timeout, expire)
-		c.w.expiry.Stop()
+		c.w.expiry = time.AfterFunc(math.MaxInt64, expire)
+		c.w.expiry.Stop() // until something is written
 	}
 	if c.conn == nil && c.limits.keepAlive > 0 {
 		c.mu.Lock()
