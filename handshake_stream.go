@@ -64,9 +64,8 @@ type stream struct {
 
 	mu      sync.Mutex
 	closed  bool          // no Write may begin; guarded by mu
-	cut     bool          // by Close; guarded by mu
 	writing bool          // a Write is under way; guarded by mu
-	written chan struct{} // closed when that has ended; nil: nobody waits for it; guarded by mu
+	written chan struct{} // closed when none is any more; made with closed; guarded by mu
 }
 
 // openStream sends the 200 and clears the deadlines that http.Server has put on the stream.
@@ -130,9 +129,8 @@ func (s *stream) end() (closed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.writing = false
-	if s.written != nil {
+	if s.closed { // meanwhile, for begin refuses what comes after
 		close(s.written)
-		s.written = nil
 	}
 	return s.closed
 }
@@ -141,40 +139,27 @@ func (s *stream) end() (closed bool) {
 // net/http gives what Write writes to to another request then. The stream itself ends in order when the handler returns,
 // unless a Write had to be cut short: then it is reset.
 func (s *stream) Close() error {
-	written := s.refuseWrites()
-	s.mu.Lock()
-	first := !s.cut
-	s.cut = true
-	s.mu.Unlock()
-	if first && written != nil {
+	written := s.idle()
+	select {
+	case <-written:
+	default:
 		s.cutWrite()
 	}
 	err := s.body.Close()
-	if written != nil {
-		<-written
-	}
+	<-written
 	return err
 }
 
 // idle lets no Write begin any more. What it returns is closed when none goes on.
 func (s *stream) idle() <-chan struct{} {
-	written := s.refuseWrites()
-	if written == nil {
-		none := make(chan struct{})
-		close(none)
-		return none
-	}
-	return written
-}
-
-// refuseWrites lets no Write begin any more. What it returns is closed when the one that is under way has ended, and nil
-// where there is none.
-func (s *stream) refuseWrites() (written <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
-	if s.writing && s.written == nil {
+	if s.written == nil {
 		s.written = make(chan struct{})
+		if !s.writing {
+			close(s.written)
+		}
 	}
 	return s.written
 }
