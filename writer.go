@@ -131,11 +131,11 @@ func (w *writer) mask(p []byte, key [4]byte) {
 // piece by piece, never where it is. Pieces as long as that take no more system
 // calls than the network has use for.
 func (w *writer) masked(header []byte, key [4]byte, p []byte) (n int64, err error) {
-	buf := takeBuffer()
+	pool := &bufferPool
 	if w.raw.isRaw() && len(p) > longBufferSize/2 {
-		buf.free()
-		buf = longBufferPool.Get().(*buffer)
+		pool = &longBufferPool
 	}
+	buf := pool.Get().(*buffer)
 	defer buf.free()
 	b, offset, room := append(buf.octets[:0], header...), 0, cap(buf.octets)
 	if !w.raw.isRaw() {
