@@ -222,9 +222,7 @@ func (r *reader) release() {
 	if r.inflate != nil {
 		r.inflate.stop()
 	}
-	if r.buf != nil {
-		r.buf.free()
-	}
+	r.buf.free()
 	r.inflate, r.buf, r.pos, r.end, r.fed, r.saved, r.ctl, r.aheadLen = nil, nil, 0, 0, 0, nil, nil, 0
 }
 
@@ -371,24 +369,22 @@ func (r *reader) frameWithPayload() error {
 // payload takes octets of the frame's payload to p, which is neither empty nor
 // longer than what is left, and unmasks them.
 func (r *reader) payload(p []byte) (int, error) {
-	var n int
 	if r.buffered() == 0 && len(p) >= directRead {
 		r.rest() // nothing is held while nothing comes
-		var err error
-		if n, err = r.src.read(p); err != nil {
+		n, err := r.src.read(p)
+		if err != nil {
 			return 0, err
 		}
-	} else {
-		if r.buffered() == 0 {
-			if err := r.fill(); err != nil {
-				return 0, err
-			}
-		}
-		n = min(len(p), r.buffered())
-		r.copied(p[:n])
+		r.unmask(p[:n])
 		return n, nil
 	}
-	r.unmask(p[:n])
+	if r.buffered() == 0 {
+		if err := r.fill(); err != nil {
+			return 0, err
+		}
+	}
+	n := min(len(p), r.buffered())
+	r.copied(p[:n])
 	return n, nil
 }
 

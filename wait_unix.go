@@ -128,10 +128,8 @@ func (r *rawReader) pollOnce(fd uintptr) bool {
 		return true
 	}
 	r.full, r.most = false, 0
-	if r.buf != nil {
-		r.buf.free()
-		r.buf = nil
-	}
+	r.buf.free()
+	r.buf = nil
 	if r.err != errWouldBlock {
 		return true
 	}
