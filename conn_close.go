@@ -191,17 +191,17 @@ func (c *Conn) CloseNow() error {
 	cl := c.closing
 	ending := cl != nil && !cl.own && cl.timer != nil
 	c.mu.Unlock()
-	_, ends := c.rwc.(lent)
-	if ending && ends {
+	if ending {
+		if _, isLent := c.rwc.(lent); !isLent {
+			return nil
+		}
 		select {
 		case <-cl.done:
 		case <-time.After(answerPatience):
 		}
 	}
-	if !ending || ends {
-		c.cut(errClosed)
-		c.giveBack()
-	}
+	c.cut(errClosed)
+	c.giveBack()
 	return nil
 }
 
@@ -270,8 +270,9 @@ func (c *Conn) conclude(cl *closing) {
 func (c *Conn) deliverClose(cl *closing) {
 	cl.sendErr = c.sendClose(cl)
 	c.mu.Lock()
-	if cl.tried = true; !cl.own && c.conn != nil {
-		c.stopRead() // makeWay
+	cl.tried = true
+	if !cl.own && c.conn != nil {
+		c.stopRead() // that of makeWay
 	}
 	c.mu.Unlock()
 	close(cl.sent)
@@ -431,14 +432,13 @@ func (c *Conn) endStream() {
 	}
 	c.mu.Unlock()
 	half, ok := c.rwc.(interface{ CloseWrite() error })
-	if over || clean && !ok {
+	switch {
+	case over, clean && !ok:
 		return
-	}
-	if ok && !(c.w.client && clean) && half.CloseWrite() != nil {
-		return
-	}
-	if !ok { // the peer does not know that it is to end
+	case !ok: // the peer does not know that it is to end
 		c.discard(discardPause)
+		return
+	case !(c.w.client && clean) && half.CloseWrite() != nil:
 		return
 	}
 	c.discard(0)
