@@ -761,11 +761,7 @@ func (c *Conn) lookForClose() {
 	case raw.isRaw():
 		raw.noWait = true
 		raw.rearm(false)
-		c.mu.Lock()
-		if !c.readStopped { // keepalive's deadline may have passed: then nothing would be read
-			c.clearReadDeadline()
-		}
-		c.mu.Unlock()
+		c.dropReadDeadline() // keepalive's may have passed: then nothing would be read
 	case c.conn == nil || c.conn.SetReadDeadline(time.Now().Add(lookPause)) != nil:
 		return // reading would wait
 	default:
@@ -775,11 +771,7 @@ func (c *Conn) lookForClose() {
 	raw.noWait = noWait
 	if late := c.isLate(err); late || err == nil || err == errWouldBlock {
 		if !raw.isRaw() {
-			c.mu.Lock()
-			if !c.readStopped { // else unlockRead does that
-				c.clearReadDeadline()
-			}
-			c.mu.Unlock()
+			c.dropReadDeadline()
 		}
 		return
 	}

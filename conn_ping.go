@@ -440,6 +440,16 @@ func (c *Conn) clearReadDeadline() {
 	}
 }
 
+// dropReadDeadline is clearReadDeadline, unless the read has been stopped: then
+// unlockRead does it. Called without c.mu.
+func (c *Conn) dropReadDeadline() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.readStopped {
+		c.clearReadDeadline()
+	}
+}
+
 // keepAlive is called by a read whose deadline has passed, or that has seen that
 // nothing is there. It sends a Ping if one is due, and has errSilent if the peer
 // has not answered one. A deadline may have passed long before the read began, or
@@ -448,11 +458,7 @@ func (c *Conn) keepAlive(empty bool) error {
 	now := monotonic()
 	switch {
 	case c.limits.keepAlive <= 0: // somebody else has set a deadline
-		c.mu.Lock()
-		if !c.readStopped {
-			c.clearReadDeadline()
-		}
-		c.mu.Unlock()
+		c.dropReadDeadline()
 		return nil
 	case empty:
 		c.r.src.raw.noWait = false
