@@ -674,7 +674,11 @@ func (c *Conn) writeFailed(ctx context.Context, sent bool, err error) error {
 		cause = tookNothing(err)
 	}
 	c.mu.Lock()
-	ended := c.breakOff(err, cause)
+	c.breakOff(err)
+	ended := c.errLocked()
+	if ended == nil && cause != nil {
+		c.cause, c.told = cause, true
+	}
 	c.mu.Unlock()
 	switch {
 	case ended != nil:
@@ -689,27 +693,19 @@ func (c *Conn) writeFailed(ctx context.Context, sent bool, err error) error {
 	return c.mayWrite()
 }
 
-// breakOff notes that nothing can be written any more, for err, and that the connection is
-// over, where the cause is known, which a call is told. If it was over before, that call
-// gets what breakOff returns. Called with c.mu held.
-func (c *Conn) breakOff(err, cause error) error {
+// breakOff notes that nothing can be written any more, for err, unless that is known.
+// Called with c.mu held.
+func (c *Conn) breakOff(err error) {
 	if c.broken == nil {
 		c.broken = ofStream(err)
 	}
-	ended := c.errLocked()
-	if ended == nil && cause != nil {
-		c.cause, c.told = cause, true
-	}
-	return ended
 }
 
 // writeLost is writeFailed for what is written by no call: the next call gets the
 // cause.
 func (c *Conn) writeLost(err error) {
 	c.mu.Lock()
-	if c.broken == nil {
-		c.broken = ofStream(err)
-	}
+	c.breakOff(err)
 	over, late := c.cause != nil, errors.Is(err, os.ErrDeadlineExceeded)
 	if late && !over {
 		c.cause = tookNothing(err)
