@@ -589,8 +589,7 @@ func (c *Conn) cut(cause error) {
 	case cl != nil && cl.failure == nil:
 		cl.failure = cause
 	}
-	c.freeReader()
-	c.freeWriter()
+	c.freeTurns()
 	c.mu.Unlock()
 	c.closeStream()
 	if cl != nil {

@@ -259,7 +259,7 @@ func (c *Conn) pay(turn *waiter, over <-chan struct{}) {
 	if turn != nil && !c.awaitTurn(turn, over) {
 		c.mu.Lock()
 		c.framing.leave(turn)
-		c.freeWriter()
+		c.freeUnused()
 		c.mu.Unlock()
 		return
 	}

@@ -98,8 +98,7 @@ func (c *Conn) wait(t *turn, ctx context.Context, over <-chan struct{}) error {
 	c.mu.Lock()
 	if err != nil {
 		t.leave(w)
-		c.freeReader()
-		c.freeWriter()
+		c.freeUnused()
 	}
 	return err
 }
@@ -115,8 +114,7 @@ func (c *Conn) takeTurn(t *turn, cut <-chan struct{}) bool {
 func (c *Conn) releaseTurn(t *turn) {
 	c.mu.Lock()
 	t.release()
-	c.freeReader()
-	c.freeWriter()
+	c.freeUnused()
 	c.mu.Unlock()
 }
 
@@ -166,8 +164,7 @@ func (c *Conn) lock(t *turn, ctx context.Context, may func() error) error {
 	}
 	if err := may(); err != nil {
 		t.release()
-		c.freeReader()
-		c.freeWriter()
+		c.freeUnused()
 		return err
 	}
 	return nil
@@ -198,7 +195,7 @@ func (c *Conn) unlockRead() (closed bool) {
 		c.clearReadDeadline()
 	}
 	c.reading.release()
-	c.freeReader()
+	c.freeUnused()
 	closed = c.cause == errClosed || c.closing != nil && c.closing.own
 	c.mu.Unlock()
 	if stop != nil {
@@ -207,18 +204,21 @@ func (c *Conn) unlockRead() (closed bool) {
 	return closed
 }
 
-// freeReader gives back all that reading has no more use for, once the connection
-// is cut off and nobody has the turn to read. Called with c.mu held, whenever one
+// freeUnused gives back all that reading, and writing, have no more use for, once the
+// connection is cut off and nobody has that turn. Called with c.mu held, whenever one
 // of the two comes to be.
-func (c *Conn) freeReader() {
-	if c.cutOff && !c.reading.held {
-		c.r.release()
+func (c *Conn) freeUnused() {
+	if c.cutOff {
+		c.freeTurns()
 	}
 }
 
-// freeWriter is freeReader for writing.
-func (c *Conn) freeWriter() {
-	if !c.cutOff || c.framing.held {
+// freeTurns is freeUnused where the connection is cut off.
+func (c *Conn) freeTurns() {
+	if !c.reading.held {
+		c.r.release()
+	}
+	if c.framing.held {
 		return
 	}
 	if c.deflater != nil {
@@ -390,7 +390,7 @@ func (c *Conn) endWrite() (stop func() bool) {
 func (c *Conn) releaseFrame() {
 	c.w.resume()
 	c.framing.release()
-	c.freeWriter()
+	c.freeUnused()
 }
 
 // contextWatch is a registration with a context, which is known by its Done channel. Where
