@@ -237,7 +237,9 @@ func (c *Conn) tryControl(op Opcode, payload []byte) {
 	b := c.w.appendFrame(f.buf[:0], &Header{Fin: true, Opcode: op, Length: int64(len(payload))}, payload)
 	n, err := c.w.tryWrite(b)
 	if n == len(b) {
-		c.paid(op == OpPing)
+		if op == OpPing {
+			c.asked()
+		}
 		c.unlockFrame()
 	} else {
 		rest := append([]byte(nil), b[n:]...)
@@ -294,7 +296,9 @@ func (c *Conn) awaitTurn(turn *waiter, over <-chan struct{}) bool {
 func (c *Conn) payRest(asked bool, err error) {
 	var b []byte
 	for err == nil {
-		c.paid(asked)
+		if asked {
+			c.asked()
+		}
 		c.mu.Lock()
 		owed := c.ping.takeOwed()
 		over := c.closeSent || c.broken != nil
@@ -323,12 +327,8 @@ func (c *Conn) appendOwed(b, owed []byte) (frames []byte, asked bool) {
 	return b, asked
 }
 
-// paid takes note that keepalive's Ping was written whole, if it was that. The framing
-// turn is taken.
-func (c *Conn) paid(asked bool) {
-	if !asked {
-		return
-	}
+// asked takes note that keepalive's Ping was written whole. The framing turn is taken.
+func (c *Conn) asked() {
 	if c.deflater != nil {
 		c.deflater.rest()
 	}
