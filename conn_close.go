@@ -755,7 +755,7 @@ func (c *Conn) lookForClose() {
 	switch {
 	case raw.isRaw():
 		raw.noWait = true
-		raw.rearm(false)
+		raw.rearm()
 		c.dropReadDeadline() // keepalive's may have passed: then nothing would be read
 	case c.conn == nil || c.conn.SetReadDeadline(time.Now().Add(lookPause)) != nil:
 		return // reading would wait

@@ -464,7 +464,7 @@ func (c *Conn) keepAlive(empty bool) error {
 		c.r.src.raw.noWait = false
 	case c.r.src.raw.isRaw():
 		c.r.src.raw.noWait = true
-		c.r.src.raw.rearm(false)
+		c.r.src.raw.rearm()
 		c.wakeAt(now + c.limits.keepAlive)
 		return nil
 	case c.readDeadline <= c.r.src.began,

@@ -325,7 +325,8 @@ func (e *eventConn) handleAll() error {
 		return err
 	}
 	look := e.due.Load() == dueNow // what is read from now on counts
-	c.r.src.raw.rearm(e.ending.Load())
+	c.r.src.raw.toEnd = e.ending.Load()
+	c.r.src.raw.rearm()
 	err := e.readAll()
 	if err != errWouldBlock && c.isBroken() && c.ended() == nil {
 		c.lookForClose() // a write in a callback has left that to us

@@ -8,6 +8,7 @@ package websocket
 // rawReader is never used on these systems: isRaw says so.
 type rawReader struct {
 	noWait bool
+	toEnd  bool
 	least  int32
 }
 
@@ -16,7 +17,7 @@ func (r *rawReader) isRaw() bool                         { return false }
 func (r *rawReader) isFull() bool                        { return false }
 func (r *rawReader) isDry() bool                         { return false }
 func (r *rawReader) isQuiet() bool                       { return false }
-func (r *rawReader) rearm(bool)                          {}
+func (r *rawReader) rearm()                              {}
 func (r *rawReader) fill(int, int) (*buffer, int, error) { return nil, 0, errWouldBlock }
 func (r *rawReader) read([]byte) (int, error)            { return 0, errWouldBlock }
 

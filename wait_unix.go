@@ -88,9 +88,8 @@ func (r *rawReader) isDry() bool { return r.dry }
 // isQuiet says whether the system was asked to keep quiet about a few octets.
 func (r *rawReader) isQuiet() bool { return r.low > 0 }
 
-// rearm says that something may be there again, and whether that is the end of
-// the stream. Only where noWait is set.
-func (r *rawReader) rearm(toEnd bool) { r.dry, r.toEnd = false, toEnd }
+// rearm says that something may be there again. Only where noWait is set.
+func (r *rawReader) rearm() { r.dry = false }
 
 func (r *rawReader) run() (int, error) {
 	if r.dry && r.noWait && r.least == r.low {
