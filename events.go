@@ -168,14 +168,19 @@ func (w *workers) rest(called chan bool) bool {
 	return w.stay
 }
 
-// keep says whether workers wait for work; where not, those that do end.
-func (w *workers) keep(stay bool) {
+// open lets workers wait for work.
+func (w *workers) open() {
 	w.mu.Lock()
-	w.stay = stay
+	w.stay = true
 	w.mu.Unlock()
-	if !stay {
-		w.prune(0)
-	}
+}
+
+// close ends the workers that wait for work, and lets no more do so.
+func (w *workers) close() {
+	w.mu.Lock()
+	w.stay = false
+	w.mu.Unlock()
+	w.prune(0)
 }
 
 // prune ends the workers that had nothing to do since the last prune, or all but

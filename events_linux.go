@@ -106,7 +106,7 @@ func (w *watcher) open() error {
 	w.control = func(conn uintptr) {
 		w.failed = os.NewSyscallError("epoll_ctl", syscall.EpollCtl(fd, syscall.EPOLL_CTL_ADD, int(conn), &w.event))
 	}
-	w.workers.keep(true)
+	w.workers.open()
 	go w.wait(raw)
 	go w.sweep(w.stop)
 	return nil
@@ -146,7 +146,7 @@ func (w *watcher) vacate(at uint32) (idle *os.File) {
 		return nil
 	}
 	close(w.stop)
-	w.workers.keep(false)
+	w.workers.close()
 	idle = w.epoll
 	w.epoll, w.slots, w.free = nil, nil, nil
 	return idle
