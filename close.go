@@ -37,11 +37,7 @@ const (
 // by the RFC or in IANA's registry, or from the ranges that are free for use
 // (RFC 6455 section 7.4.2).
 func (code StatusCode) maySend() bool {
-	switch {
-	case code >= 1000 && code <= 1003, code >= 1007 && code <= 1014:
-		return true
-	}
-	return code >= 3000 && code <= 4999
+	return code >= 1000 && code <= 1003 || code >= 1007 && code <= 1014 || code >= 3000 && code <= 4999
 }
 
 const (

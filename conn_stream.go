@@ -139,14 +139,14 @@ func (m *MessageReader) lost() error {
 
 // Discard reads the rest of the message and forgets it, so that the next one can
 // be read. After the end of the message it does nothing.
-func (m *MessageReader) Discard() error {
-	for {
-		if _, err := m.take(nil); err == io.EOF {
-			return nil
-		} else if err != nil {
-			return err
-		}
+func (m *MessageReader) Discard() (err error) {
+	for err == nil {
+		_, err = m.take(nil)
 	}
+	if err == io.EOF {
+		return nil
+	}
+	return err
 }
 
 var (
