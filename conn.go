@@ -393,16 +393,11 @@ func (o outgoing) free() {
 	}
 }
 
-// compresses says whether a message is to be compressed.
-func (c *Conn) compresses(p []byte) bool {
-	return c.r.deflate != nil && len(p) >= c.r.deflate.threshold
-}
-
 // compress makes the payload of a message's only frame, compressed where that was
 // agreed and pays. The framing turn is taken, so that messages are compressed in
 // the order in which they leave (RFC 7692 section 7.2.1), those of Close too.
 func (c *Conn) compress(h *Header, p []byte) outgoing {
-	if !c.compresses(p) {
+	if !c.r.deflate.compresses(p) {
 		return outgoing{octets: p}
 	}
 	buf := outputs.Get().(*[]byte)

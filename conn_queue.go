@@ -565,7 +565,7 @@ func (c *Conn) holdBack(ctx context.Context, typ MessageType, data []byte) (done
 	}
 	h := Header{Fin: true, Opcode: Opcode(typ), Length: int64(len(data))}
 	c.mu.Lock()
-	if !c.sending.held && !c.framing.held && c.cause == nil && c.broken == nil && !c.compresses(data) {
+	if !c.sending.held && !c.framing.held && c.cause == nil && c.broken == nil && !c.r.deflate.compresses(data) {
 		done = c.w.keep(&h, data)
 	}
 	c.mu.Unlock()

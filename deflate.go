@@ -64,7 +64,7 @@ func newDeflater(p *deflateParams) *deflater {
 // message appends the compressed form of a whole message to dst. It reports false when the message is to be sent as it
 // is, because it is shorter than the threshold or did not shrink; then dst is as it was.
 func (d *deflater) message(dst, p []byte) ([]byte, bool) {
-	if len(p) == 0 || len(p) < d.p.threshold {
+	if !d.p.compresses(p) {
 		return dst, false
 	}
 	// Of the output flushTail is not sent, and what is sent must be shorter than p.

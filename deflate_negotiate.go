@@ -66,6 +66,12 @@ type deflateParams struct {
 // deflateForm is all that a message that stands alone depends on, so that it is compressed once for many connections.
 type deflateForm struct{ bits, level int }
 
+// compresses says whether a message is to be compressed as a whole; nil params mean no
+// compression.
+func (p *deflateParams) compresses(payload []byte) bool {
+	return p != nil && len(payload) > 0 && len(payload) >= p.threshold
+}
+
 func (p *deflateParams) form() deflateForm { return deflateForm{p.sendBits, p.level} }
 
 // deflateTerms are the parameters of one permessage-deflate, in an offer, in an answer, or as agreed.

@@ -61,7 +61,7 @@ func checkMessage(typ MessageType, data []byte) error {
 // params mean no compression. It stands alone, so it must not be used where the
 // peer's window goes on from message to message.
 func (p *Prepared) frame(params *deflateParams) []byte {
-	if params == nil || len(p.payload) < params.threshold {
+	if !params.compresses(p.payload) {
 		return p.plain
 	}
 	p.mu.Lock()
