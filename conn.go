@@ -401,7 +401,7 @@ func (c *Conn) compress(h *Header, p []byte) outgoing {
 		return outgoing{octets: p}
 	}
 	buf := outputs.Get().(*[]byte)
-	b, ok := c.compressor().message((*buf)[:0], p)
+	b, ok := c.ownDeflater().message((*buf)[:0], p)
 	*buf = b[:0]
 	if !ok {
 		outgoing{buf: buf}.free()
@@ -411,8 +411,8 @@ func (c *Conn) compress(h *Header, p []byte) outgoing {
 	return outgoing{b, buf}
 }
 
-// compressor makes the deflater on first use. The framing turn is taken.
-func (c *Conn) compressor() *deflater {
+// ownDeflater makes the deflater on first use. The framing turn is taken.
+func (c *Conn) ownDeflater() *deflater {
 	if c.deflater == nil {
 		c.deflater = newDeflater(c.r.deflate)
 	}

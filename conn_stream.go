@@ -343,9 +343,9 @@ func (m *MessageWriter) writeFragment(p []byte, fin bool) error {
 		h.Rsv1 = m.opcode != OpContinuation
 		buf := outputs.Get().(*[]byte)
 		defer func() { outgoing{buf: buf}.free() }()
-		*buf = c.compressor().write((*buf)[:0], p)
+		*buf = c.ownDeflater().write((*buf)[:0], p)
 		if fin {
-			*buf = c.compressor().end(*buf)
+			*buf = c.ownDeflater().end(*buf)
 		}
 		if p = *buf; len(p) == 0 && !fin {
 			return nil
