@@ -129,6 +129,14 @@ func (c *Conn) giveBack() {
 	}
 }
 
+// awaitWrite waits until nothing is written to a stream of HTTP/2, which is over: where
+// TCP takes nothing, that may be long after, and net/http would wait as long.
+func (c *Conn) awaitWrite() {
+	if l, ok := c.rwc.(lent); ok {
+		<-l.idle()
+	}
+}
+
 // concluded waits for the end of a closing and returns the result of Close. A
 // stream may go on reading or writing after it was closed: that is not waited for.
 func (c *Conn) concluded(cl *closing) error {
@@ -150,6 +158,13 @@ func (c *Conn) ended() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.cause
+}
+
+// isBroken says whether nothing can be written any more.
+func (c *Conn) isBroken() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.broken != nil
 }
 
 // endedOrBroken is why the connection is over. One that can't be written any more,

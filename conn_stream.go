@@ -363,13 +363,6 @@ func (m *MessageWriter) writeFragment(p []byte, fin bool) error {
 	return err
 }
 
-// isBroken says whether nothing can be written any more.
-func (c *Conn) isBroken() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.broken != nil
-}
-
 // checkText checks that what was written so far can be text.
 func (m *MessageWriter) checkText(p []byte, fin bool) error {
 	switch {

@@ -113,14 +113,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// awaitWrite waits until nothing is written to a stream of HTTP/2, which is over: where
-// TCP takes nothing, that may be long after, and net/http would wait as long.
-func (c *Conn) awaitWrite() {
-	if l, ok := c.rwc.(lent); ok {
-		<-l.idle()
-	}
-}
-
 // accept opens and serves a connection, for which Shutdown waits from the first
 // moment: a program that ends with it must not leave a connection behind that has
 // its 101 and no Close frame. It returns nil where there is no connection.
