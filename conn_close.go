@@ -652,7 +652,7 @@ func (c *Conn) proclaim() {
 	var stops [2]func() bool
 	for i, w := range [...]**contextWatch{&c.readWatch, &c.writeWatch} {
 		if *w != nil && (i == 0 || !(*w).active) { // a write that goes on keeps its own until releaseFrame
-			stops[i], *w = (*w).stop, nil // nil where register is still at it, which then stops it
+			stops[i], *w = (*w).stop, nil // nil where watch is still at it, which then stops it
 		}
 	}
 	c.mu.Unlock()

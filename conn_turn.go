@@ -133,7 +133,7 @@ func (c *Conn) lockRead(ctx context.Context) error {
 	watched := c.readWatch.activate(done)
 	c.mu.Unlock()
 	if !watched {
-		c.watchReads(ctx, done)
+		c.watch(ctx, done, &c.readWatch, "read from", (*Conn).endRead)
 	}
 	c.startWaiting()
 	return nil
@@ -347,7 +347,7 @@ func (c *Conn) heed(ctx context.Context) {
 	watched := c.writeWatch.activate(done)
 	c.mu.Unlock()
 	if !watched {
-		c.watchWrites(ctx, done)
+		c.watch(ctx, done, &c.writeWatch, "write to", (*Conn).endWriting)
 	}
 }
 
@@ -427,60 +427,34 @@ func (w *contextWatch) deactivate() (stop func() bool) {
 	return stop
 }
 
-// watchReads registers with ctx. What comes too late, when another read is on
-// or none, finds another watch in its place, or this one inactive.
-func (c *Conn) watchReads(ctx context.Context, done <-chan struct{}) {
+// watch registers with ctx, and puts the registration in the place of the one for reads,
+// or for writes, that at points to. end, called with c.mu held, ends what goes on under ctx
+// when that has ended, for cause, and says whether it can. What comes too late, when another
+// read is on or none, finds another watch in its place, or this one inactive. It is called
+// without c.mu, because it calls methods of ctx, and these may be anybody's.
+func (c *Conn) watch(ctx context.Context, done <-chan struct{}, at **contextWatch, op string, end func(c *Conn, cause error) bool) {
 	w := &contextWatch{done: done, active: true}
 	c.mu.Lock()
-	old := c.readWatch
+	old := *at
 	w.again = old != nil && old.done == done
-	c.readWatch = w
+	*at = w
 	c.mu.Unlock()
-	c.register(ctx, old, w, func() {
-		c.mu.Lock()
-		current := c.readWatch == w
-		closes := current && w.active && c.cause == nil && !c.stopRead()
-		if current {
-			c.readWatch = nil // the next read under ctx, which may have begun already, is told anew
-		}
-		c.mu.Unlock()
-		if closes {
-			c.cut(contextError("read from a stream without deadlines", ctx))
-		}
-	})
-}
-
-// watchWrites is watchReads for writes.
-func (c *Conn) watchWrites(ctx context.Context, done <-chan struct{}) {
-	w := &contextWatch{done: done, active: true}
-	c.mu.Lock()
-	old := c.writeWatch
-	w.again = old != nil && old.done == done
-	c.writeWatch = w
-	c.mu.Unlock()
-	c.register(ctx, old, w, func() {
-		cause := context.Cause(ctx) // without c.mu, as in lockRead
-		c.mu.Lock()
-		own := c.cause != nil && cause == c.cause // ctx is of the connection's family: the write goes on up to the Close frame
-		current := c.writeWatch == w
-		closes := current && w.active && !own && !c.w.interrupt()
-		if current {
-			c.writeWatch = nil
-		}
-		c.mu.Unlock()
-		if closes {
-			c.cut(contextError("write to a stream without deadlines", ctx))
-		}
-	})
-}
-
-// register puts w in the place of old. It is called without c.mu, because it
-// calls methods of ctx, and these may be anybody's.
-func (c *Conn) register(ctx context.Context, old, w *contextWatch, f func()) {
 	if old != nil && old.stop != nil {
 		old.stop()
 	}
-	stop := context.AfterFunc(ctx, f)
+	stop := context.AfterFunc(ctx, func() {
+		cause := context.Cause(ctx)
+		c.mu.Lock()
+		current := *at == w
+		closes := current && w.active && !end(c, cause)
+		if current {
+			*at = nil // the next call under ctx, which may have begun already, is told anew
+		}
+		c.mu.Unlock()
+		if closes {
+			c.cut(contextError(op+" a stream without deadlines", ctx))
+		}
+	})
 	c.mu.Lock()
 	w.stop = stop
 	over := c.cause != nil && !(c.writeWatch == w && w.active)
@@ -488,6 +462,15 @@ func (c *Conn) register(ctx context.Context, old, w *contextWatch, f func()) {
 	if over {
 		stop()
 	}
+}
+
+// endRead is watch's end for reads: one of a connection that is over ends anyway.
+func (c *Conn) endRead(error) bool { return c.cause != nil || c.stopRead() }
+
+// endWriting is watch's end for writes. Where ctx is of the connection's family, the
+// write goes on up to the Close frame.
+func (c *Conn) endWriting(cause error) bool {
+	return c.cause != nil && c.cause == cause || c.w.interrupt()
 }
 
 // stopRead makes the read that is going on end. It says whether it can do that.
