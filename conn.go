@@ -34,9 +34,9 @@ type Conn struct {
 	// a Ping is answered between two fragments, by taking framing only. The
 	// reader never waits for framing. Facts are stored (Close was sent, the
 	// cause of the end), phases are derived from them. Fields without a guard
-	// are constant.
+	// are constant or atomic; so are some of r and w, whoever has the turn.
 	mu      sync.Mutex
-	calling atomic.Bool // in event mode: the function runs; here for fetch
+	calling atomic.Bool // in event mode: the function runs; next to mu for fetch
 	reading turn
 	sending turn
 	framing turn
@@ -64,7 +64,7 @@ type Conn struct {
 
 	readDeadline time.Duration  // that wakes a read for keepalive, by monotonic; 0: none; guarded by reading
 	openReader   *MessageReader // that has the open message; guarded by reading
-	unheard      bool           // no call is told what reading comes to: the next one is; guarded by reading
+	unheard      bool           // whoever reads is no call, and can't be told what it comes to: the next call is; guarded by reading
 	strange      uint8          // reads in a row that have ended at a deadline that is none of ours; guarded by reading
 
 	ping pingState // guarded by mu
@@ -72,13 +72,13 @@ type Conn struct {
 	queue        queue      // guarded by mu
 	drains       drainState // of queue; guarded by mu
 	queueWriting bool       // the frames being written are of queue; guarded by mu
-	spared       uint8      // how much Broadcast has spared it since nothing was queued; guarded by mu
+	spared       uint8      // how often Broadcast has spared it since nothing waited, see mostSpared; guarded by mu
 	deflater     *deflater  // made on first use; guarded by framing
 	fragmenting  bool       // a MessageWriter has begun a message; guarded by framing
 
 	served    bool  // a Server has it; guarded by mu
 	eventMode bool  // messages go to a function; guarded by mu
-	woken     waker // when the connection is over, perhaps twice, or somebody else has read; nil: nobody is; guarded by mu
+	woken     waker // is told when the connection is over, perhaps twice, or somebody else has read; nil: nobody is; guarded by mu
 
 	openWriter  *MessageWriter // that has the turn for sending; nil: none; guarded by mu
 	sent        uint32         // counts what MessageWriters have written; guarded by mu

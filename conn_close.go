@@ -382,7 +382,8 @@ func (c *Conn) flushQueue() error {
 }
 
 // answerAtOnce writes the Close frame where that needs no waiting, and nothing is
-// queued that goes before it. Where it got the framing turn, it leaves it to conclude.
+// queued that goes before it. Where it takes the framing turn, it sets closeSent, and
+// sendClose, which writes the rest, gives the turn back.
 func (c *Conn) answerAtOnce(cl *closing) {
 	c.mu.Lock()
 	free := c.w.raw.isRaw() && !c.framing.held && c.broken == nil && !(cl.own && len(c.queue.messages) > 0)

@@ -35,7 +35,7 @@ type pingState struct {
 	owed     []byte // control frames to be written: opcode, length and payload of each
 	lastOwed int    // where the last Pong of them begins
 	paying   bool   // a goroutine is there that writes them
-	madeWay  bool   // reading has, as long as it may, since owed was taken the last time
+	madeWay  bool   // reading has waited for room as long as it may since owed was last taken
 	asking   bool   // keepalive's Ping is not written whole yet
 
 	began    time.Duration // when keepalive's last Ping began to be written, by monotonic
@@ -107,7 +107,7 @@ func (p *pingState) forget(w *pingWait) {
 }
 
 // controlFrame handles a control frame of the peer, in the middle of a read. It
-// waits for nothing, but for Pongs to make room.
+// waits for nothing, except for room among the Pongs that are owed.
 func (c *Conn) controlFrame(op Opcode, payload []byte) error {
 	switch op {
 	case OpPing:

@@ -496,8 +496,8 @@ type laggard struct {
 	progress uint32 // of its writer, when it was looked at last
 }
 
-// mostSpared is how often a connection is spared, from one moment at which nothing waits to
-// the next, and a time in which nothing has left counts as idleSpared.
+// mostSpared is how often a connection is spared between two moments at which nothing
+// waits for it. A time in which nothing has left counts as idleSpared times.
 const (
 	mostSpared = 10
 	idleSpared = 4

@@ -395,8 +395,8 @@ func (c *Conn) releaseFrame() {
 
 // contextWatch is a registration with a context, which is known by its Done channel. Where
 // reads, or writes, come with the same one a second time, it is kept for as long as they
-// do; else it ends with the call, for a context of one call costs a goroutine if it ends
-// with something registered. Guarded by Conn.mu.
+// do; otherwise it ends with the call: a context made for one call costs a goroutine if
+// it ends while something is registered with it. Guarded by Conn.mu.
 type contextWatch struct {
 	done   <-chan struct{}
 	stop   func() bool // nil: nothing is registered

@@ -33,7 +33,7 @@ var (
 type deflater struct {
 	p    *deflateParams
 	c    *compressor // with takeover kept from message to message, else only inside one; nil: the window is empty
-	used int         // octets compressed since the window was empty, where it is smaller than compress/flate's
+	used int         // octets compressed since the window was empty; counts where it is smaller than compress/flate's
 	idle bool        // nothing was compressed since rest was called
 }
 

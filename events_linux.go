@@ -175,7 +175,7 @@ func (w *watcher) wait(epoll syscall.RawConn) {
 	})
 }
 
-// named appends the connections that events are about to to.
+// named appends to to the connections that events tell of.
 func (w *watcher) named(to []*eventConn, events []syscall.EpollEvent) []*eventConn {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -38,10 +38,10 @@ type Options struct {
 
 	ReadLimit    int64         // octets of one message after decompression; 1 MiB
 	MaxFragments int           // frames of one message; 131072
-	WriteTimeout time.Duration // how long the peer may take nothing of what is sent, at least; three times that at most; 30 s
+	WriteTimeout time.Duration // the connection ends when the peer takes nothing of what is sent for this long, or up to three times as long; 30 s
 	CloseTimeout time.Duration // all that Close may take; 5 s
 	KeepAlive    time.Duration // a Ping after this long without an octet from the peer; 30 s
-	PongTimeout  time.Duration // the connection fails when the peer stays silent this long after the Ping, or after what it took since; 20 s
+	PongTimeout  time.Duration // the connection fails when the peer stays silent this long after the Ping, or after it last took something since; 20 s
 	SendLimit    int64         // octets that may wait in the send queue; 1 MiB
 
 	// Compression is offered by a client and accepted by a server (RFC 7692); nil is off. For NewServerConn and
@@ -117,7 +117,7 @@ func (o *Options) limits() *limits {
 	return &resolved
 }
 
-// maxDuration is as good as none, and can be added to a time by monotonic one and a half times.
+// maxDuration is as good as no limit, and one and a half times as much can still be added to a time by monotonic.
 const maxDuration = 100 * 365 * 24 * time.Hour
 
 // resolve is v but most at most, or byDefault for 0, or none for a negative value.
@@ -352,8 +352,8 @@ func isCTL(c rune) bool {
 // Accept answers the opening handshake in r and takes over its connection (RFC 6455 section 4.2). If it returns an error
 // it has already answered the request, with the Status of the *HandshakeError where that is the error's type, and the
 // handler has nothing left to do but return. What w.Header() holds goes out with the answer, but for the names that the
-// handshake sets itself. The connection does not end with the handler, and
-// the request's context says nothing about it; use Conn.Context.
+// handshake sets itself. The connection does not end with the handler, and the request's context says nothing about it;
+// use Conn.Context.
 //
 // What middleware has wrapped around w must be an http.Hijacker or have a method Unwrap() http.ResponseWriter, as for
 // http.ResponseController, and hears of no WriteHeader; what buffers a whole response, as http.TimeoutHandler does and
@@ -482,8 +482,8 @@ func appendAnswer(b []byte, a agreement, middleware, options http.Header) []byte
 	return append(b, "\r\n"...)
 }
 
-// appendFields appends the fields of h that belong there. In appendAnswer, two such loops would take a stack that net/http
-// has not grown yet.
+// appendFields appends the fields of h that belong there. Two such loops in appendAnswer itself would need more stack than
+// net/http's goroutine has grown so far.
 func appendFields(b []byte, h http.Header, belongs func(name string) bool) []byte {
 	for name, values := range h {
 		if !belongs(name) {

@@ -251,9 +251,8 @@ func (s *Server) checkIdle() {
 // come to ServeHTTP: it calls Open, returns, and the connection is handled, among
 // Conns, broadcast to and shut down. r may be nil. The error is that of Open, or
 // ErrServerClosed, or that not exactly one of Handle and Message is set; then the
-// connection was closed. One that a Server has already stays
-// as it is, and that is an error too. A read that is under way goes on; events begin
-// when it has returned.
+// connection was closed. One that a Server has already stays as it is, and that is an
+// error too. A read that is under way goes on; events begin when it has returned.
 func (s *Server) Serve(c *Conn, r *http.Request) error {
 	if !c.claim() {
 		return errServedTwice

@@ -21,33 +21,34 @@ var start = time.Now().Add(-100 * 365 * 24 * time.Hour)
 func monotonic() time.Duration { return time.Since(start) }
 
 const (
-	// bufferSize is how many octets a buffer takes that is held only while there
-	// are some: as many as pipelined messages may make of one system call, and so
-	// many that a message of 64 KiB and its header are in it as a whole.
+	// bufferSize is how many octets a buffer has that is held only while some are in it:
+	// enough for one system call to take many pipelined messages, and for a message of
+	// 64 KiB and its header to be in it as a whole.
 	bufferSize = 72<<10 - pageSkew
-	// longBufferSize is the same where the last read was filled to the brim, so that
-	// more is waiting: each read makes TCP acknowledge, and that costs much.
+	// longBufferSize is the same where the last read has filled its buffer, so that more
+	// is waiting: each read makes TCP acknowledge, and that costs much.
 	longBufferSize = 264<<10 - pageSkew
-	// streamBufferSize is the same where the buffer is held while nothing is there:
-	// below that, pipelined messages suffer. Where none of the last longReads reads has
-	// filled waitBufferSize, it is that.
+	// streamBufferSize is how many a buffer has that is held while nothing is there: with
+	// fewer, pipelined messages suffer. Where none of the last longReads reads has filled
+	// waitBufferSize, that many are enough.
 	streamBufferSize = 16 << 10
 	waitBufferSize   = 4 << 10
 	longReads        = 4
-	// minLow is how many octets are worth being waited for at once.
+	// minLow is the fewest octets that it pays to wait for at once.
 	minLow = 64 << 10
 )
 
 // pageSkew is how far behind the start of a page long buffers begin. Linux copies to
-// and from sockets by one instruction for all (rep movsb), and some processors take five
-// to eight times as long for it (AMD's Zen 4) where an octet is to come 1 to 15 octets
-// further behind the start of its page than it was. A frame's header does just that to
-// a payload which begins with a page, as long allocations do: it leaves 4 or 10 octets
-// behind the start of one. Half a page is far from all that a few headers come to.
+// and from sockets by one instruction for all (rep movsb), and some processors (AMD's
+// Zen 4) take five to eight times as long for it where each octet lands 1 to 15 octets
+// further into its page than it came from. A frame's header does just that to a payload
+// that begins with a page, as long allocations do: it moves it by 4 or 10 octets. Half a
+// page is far more than a few headers add up to.
 const pageSkew = 2 << 10
 
-// longFrom is how many octets are not yet long: their payloads are copied behind their
-// headers before they are sent, and allocations may begin anywhere.
+// longFrom is up to how many octets memory for a message needs no pageSkew: as short a
+// payload is copied behind its header before it is sent, and as short an allocation may
+// begin anywhere in a page.
 const longFrom = 16 << 10
 
 // longOctets makes room for n octets, more than longFrom, pageSkew behind the start of

@@ -18,18 +18,18 @@ import (
 )
 
 const (
-	// copyLimit is up to how many octets a payload is copied behind its header;
-	// a longer one of a server is written from where it is, but for an end of up to as
-	// many that is held back.
+	// copyLimit is up to how many octets a payload is copied behind its header. A longer
+	// one of a server is written from where it is, except for an end of up to as many
+	// octets that may be held back.
 	copyLimit = 16 << 10
-	// writeChunk is the most that is waited for at a time, so that progress shows, but for
-	// maxFront octets that belong in front of it: what was held back, and a header.
+	// writeChunk is the most that one write which may wait is given, so that progress
+	// shows. Up to maxFront octets more may go in front: what was held back, and a header.
 	writeChunk = 64 << 10
 	maxFront   = heldLimit + maxHeader
 	// writeAtOnce is the most that is written without a look at whether to go on.
 	writeAtOnce = 4 << 20
-	// streamChunk is writeChunk where a write that has timed out can't go on, as
-	// on TLS: what one record holds. One octet more is a record, and a system call, more.
+	// streamChunk is writeChunk where a write that has timed out can't go on, as on TLS:
+	// what one record holds. One octet more would take a second record and system call.
 	streamChunk = 16 << 10
 )
 
@@ -72,7 +72,9 @@ type plan struct {
 var plans = sync.Pool{New: func() any { return new(plan) }}
 
 // frame writes one frame. h.Length is p's. It calls heed before it may wait for the peer.
-// n is how many octets have left, also where err is not nil; so for all that write.
+// n is how many octets have left, also where err is not nil; so for all that write. (Of a
+// frame that joins what is held back, and is written with it, n only says that it can't
+// be taken back any more.)
 func (w *writer) frame(h *Header, p []byte, heed func()) (n int64, err error) {
 	if w.client {
 		h.Masked, h.Key = true, newMaskingKey()
@@ -247,8 +249,8 @@ type heldBuffer struct {
 var heldBuffers = sync.Pool{New: func() any { return new(heldBuffer) }}
 
 // hold puts a frame behind those that are held back, and writes them all unless
-// more are about to follow. It says whether it did; a frame for which there is no
-// room has to be written after them.
+// more are about to follow. done is false for a frame for which there is no room: it
+// has to be written after them.
 func (w *writer) hold(h *Header, p []byte) (done bool, err error) {
 	if w.held != nil && maxHeader+len(p) > heldLimit-w.held.n && !w.gathers(p) {
 		if _, err := w.flush(); err != nil {
