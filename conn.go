@@ -192,7 +192,7 @@ func (c *Conn) ReadAppend(ctx context.Context, b []byte) (MessageType, []byte, e
 	}
 	typ, out, err := c.readMessage(ctx, b)
 	if closed := c.unlockRead(); closed && err == nil {
-		return 0, b, c.errNow()
+		return 0, b, c.tell()
 	}
 	return typ, out, err
 }
@@ -279,7 +279,7 @@ func (c *Conn) readPaused(ctx context.Context, err error) error {
 	}
 	c.mu.Lock()
 	stopped := c.readStopped
-	ended := c.errRead()
+	ended := c.tellReader()
 	c.mu.Unlock()
 	switch {
 	case ended != nil:

@@ -89,7 +89,7 @@ func (c *Conn) Close(code StatusCode, reason string) error {
 	case cl != nil:
 		c.mu.Unlock()
 	case c.cause != nil:
-		err := c.errLocked()
+		err := c.tellLocked()
 		c.mu.Unlock()
 		c.giveBack()
 		return err
@@ -553,7 +553,7 @@ func (c *Conn) fail(err error, code StatusCode, reason string) error {
 		if cl := c.closing; cl != nil && cl.failure == nil && !c.closeRcvd && !errors.Is(err, ErrTooBig) { // awaitClose goes on behind that
 			cl.failure = err
 		}
-		return c.errRead()
+		return c.tellReader()
 	}
 	cl := c.beginClosing(err, code, reason)
 	c.told = !c.unheard
@@ -581,7 +581,7 @@ func (c *Conn) end(err error) error {
 		if cl := c.closing; cl != nil && cl.failure == nil {
 			cl.failure = err
 		}
-		err = c.errLocked()
+		err = c.tellLocked()
 	}
 	c.mu.Unlock()
 	c.cut(err)
@@ -690,7 +690,7 @@ func (c *Conn) writeFailed(ctx context.Context, sent bool, err error) error {
 	}
 	c.mu.Lock()
 	c.breakOff(err)
-	ended := c.errLocked()
+	ended := c.tellLocked()
 	if ended == nil && cause != nil {
 		c.cause, c.told = cause, true
 	}
@@ -790,10 +790,10 @@ func (c *Conn) lookForClose() {
 	_ = c.readFailed(err)
 }
 
-// errLocked is the error of a call on a connection that is over, else nil: first
-// the cause, and only it, then what says that it was over before the call. Called
-// with c.mu held.
-func (c *Conn) errLocked() error {
+// tellLocked is what a call on a connection that is over is told, else nil: the first one
+// the cause, and no other, for told is set; then what says that it was over before the
+// call. Called with c.mu held.
+func (c *Conn) tellLocked() error {
 	switch {
 	case c.cause == nil:
 		return nil
@@ -806,20 +806,20 @@ func (c *Conn) errLocked() error {
 	return &closedError{c.cause}
 }
 
-// errRead is errLocked for what reading comes to, which no call may be told: then the
-// cause is left to the next one. Called with c.mu held and the reading turn taken.
-func (c *Conn) errRead() error {
+// tellReader is tellLocked for what reading comes to, where there may be no call to tell:
+// then the cause is left to the next one. Called with c.mu held and the reading turn taken.
+func (c *Conn) tellReader() error {
 	if c.unheard {
 		return c.cause
 	}
-	return c.errLocked()
+	return c.tellLocked()
 }
 
-// errNow is errLocked for those who don't hold c.mu.
-func (c *Conn) errNow() error {
+// tell is tellLocked for those who don't hold c.mu.
+func (c *Conn) tell() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.errLocked()
+	return c.tellLocked()
 }
 
 // CloseRead says that no data is expected from the peer: one goroutine, which

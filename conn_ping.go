@@ -90,7 +90,7 @@ func (c *Conn) Ping(ctx context.Context) (time.Duration, error) {
 	defer c.mu.Unlock()
 	c.ping.forget(w)
 	if !failed {
-		if ended := c.errLocked(); ended != nil {
+		if ended := c.tellLocked(); ended != nil {
 			return 0, ended
 		}
 	}

@@ -34,7 +34,7 @@ func (c *Conn) Reader(ctx context.Context) (MessageType, *MessageReader, error) 
 	}
 	typ, m, err := c.openMessage(ctx)
 	if closed := c.unlockRead(); closed && err == nil {
-		return 0, nil, c.errNow()
+		return 0, nil, c.tell()
 	}
 	return typ, m, err
 }
@@ -86,7 +86,7 @@ func (m *MessageReader) take(p []byte) (int, error) {
 	}
 	n, err := m.read(ctx, p)
 	if closed := c.unlockRead(); closed && n > 0 {
-		return 0, c.errNow()
+		return 0, c.tell()
 	}
 	return n, err
 }

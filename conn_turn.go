@@ -143,7 +143,7 @@ func (c *Conn) lockRead(ctx context.Context) error {
 func (c *Conn) lockEvents() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.lock(&c.reading, context.Background(), c.errLocked)
+	return c.lock(&c.reading, context.Background(), c.tellLocked)
 }
 
 // lock takes t unless may, asked before and after the waiting, has an error.
@@ -157,7 +157,7 @@ func (c *Conn) lock(t *turn, ctx context.Context, may func() error) error {
 		return nil
 	}
 	if err := c.wait(t, ctx, c.over()); err != nil {
-		if ended := c.errLocked(); ended != nil {
+		if ended := c.tellLocked(); ended != nil {
 			return ended
 		}
 		return err
@@ -170,7 +170,7 @@ func (c *Conn) lock(t *turn, ctx context.Context, may func() error) error {
 	return nil
 }
 
-// mayRead says why nothing can be read, nil if something can. Called with c.mu
+// mayRead tells why nothing can be read, nil if something can. Called with c.mu
 // held.
 func (c *Conn) mayRead() error {
 	if c.eventMode {
@@ -179,7 +179,7 @@ func (c *Conn) mayRead() error {
 	if c.readIsClosed && c.cause == nil {
 		return errReadClosed
 	}
-	return c.errLocked()
+	return c.tellLocked()
 }
 
 // unlockRead gives back what a read has no more use for, and passes on the turn.
@@ -317,7 +317,7 @@ func (c *Conn) waitSending(ctx context.Context) error {
 			continue
 		}
 		c.sending.leave(w)
-		if ended := c.errLocked(); ended != nil {
+		if ended := c.tellLocked(); ended != nil {
 			return ended
 		}
 		return err
@@ -351,10 +351,10 @@ func (c *Conn) heed(ctx context.Context) {
 	}
 }
 
-// mayWrite says why no frame can be written, nil if one can. Called with c.mu
+// mayWrite tells why no frame can be written, nil if one can. Called with c.mu
 // held.
 func (c *Conn) mayWrite() error {
-	if err := c.errLocked(); err != nil {
+	if err := c.tellLocked(); err != nil {
 		return err
 	}
 	if c.broken != nil {
@@ -498,7 +498,7 @@ func (c *Conn) checkContext(op string, ctx context.Context) error {
 	if ctx.Err() == nil {
 		return nil
 	}
-	if ended := c.errNow(); ended != nil {
+	if ended := c.tell(); ended != nil {
 		return ended
 	}
 	return contextError(op, ctx) // without c.mu, as in lockRead
