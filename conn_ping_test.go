@@ -11,6 +11,7 @@ import (
 	"math"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -340,6 +341,22 @@ func (c ownTimeouts) Write(p []byte) (int, error) {
 		err = &net.OpError{Op: "write", Err: ownTimeout{}}
 	}
 	return n, err
+}
+
+// However short WriteTimeout is, it does not pass before something is written.
+func TestWriteTimeoutWaitsForAWrite(t *testing.T) {
+	for range 2000 {
+		r, w := io.Pipe()
+		c := NewServerConn(struct {
+			io.Reader
+			io.WriteCloser
+		}{r, w}, &Options{WriteTimeout: 1, KeepAlive: -1})
+		runtime.Gosched()
+		if err := c.ended(); err != nil {
+			t.Fatalf("a connection that nothing was written to is over: %v", err)
+		}
+		_ = c.CloseNow()
+	}
 }
 
 func TestWriteTimeoutWithAnErrorOfItsOwn(t *testing.T) {
