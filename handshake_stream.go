@@ -140,11 +140,7 @@ func (s *stream) end() (closed bool) {
 // unless a Write had to be cut short: then it is reset.
 func (s *stream) Close() error {
 	written := s.idle()
-	select {
-	case <-written:
-	default:
-		s.cutWrite()
-	}
+	s.cutWrite()
 	err := s.body.Close()
 	<-written
 	return err
@@ -164,7 +160,14 @@ func (s *stream) idle() <-chan struct{} {
 	return s.written
 }
 
+// cutWrite cuts the Write short that is under way, if one is. It does not end meanwhile, for that takes s.mu: who waits for
+// its end may let net/http have the ResponseWriter back.
 func (s *stream) cutWrite() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.writing {
+		return
+	}
 	defer func() { _ = recover() }() // as in Write
 	_ = s.controller.SetWriteDeadline(longAgo)
 }

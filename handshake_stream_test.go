@@ -508,6 +508,49 @@ func TestHTTP2WhoAwaitsAWriteLeavesItToBeCut(t *testing.T) {
 	})
 }
 
+// lentH2 is a ResponseWriter that takes its time for a deadline, in which Write ends.
+type lentH2 struct {
+	*slowH2
+	idle <-chan struct{} // closed when the ResponseWriter is net/http's again
+	done chan bool       // whether it was before the deadline was set
+}
+
+func (w *lentH2) SetWriteDeadline(at time.Time) error {
+	if !at.Equal(longAgo) {
+		return nil
+	}
+	close(w.woken)
+	select {
+	case <-w.idle:
+		w.done <- true
+	case <-time.After(20 * time.Millisecond):
+		w.done <- false
+	}
+	return nil
+}
+
+// A ResponseWriter is not given back while a deadline of it is being set.
+func TestHTTP2WriteIsCutBeforeItsWriterIsGivenBack(t *testing.T) {
+	w, r := &lentH2{slowH2: newSlowH2(), done: make(chan bool, 1)}, connectRequest()
+	w.late = 0
+	body, peer := io.Pipe()
+	defer peer.Close()
+	r.Body = body
+	s, err := openStream(w, r, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _, _ = s.Write([]byte("x")) }()
+	<-w.stuck
+	w.idle = s.idle()
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if <-w.done {
+		t.Error("the handler could have returned meanwhile")
+	}
+}
+
 // Once CloseNow or Close has returned, a handler may, also where what is queued was stuck.
 func TestHTTP2NothingIsWrittenAfterCloses(t *testing.T) {
 	for name, end := range map[string]func(*Conn) error{
