@@ -346,10 +346,17 @@ func (c *Conn) Write(ctx context.Context, typ MessageType, data []byte) error {
 	if c.w.corked.Load() && c.holdBack(ctx, typ, data) {
 		return nil
 	}
-	if err := c.lockMessage(ctx); err != nil {
+	o, err := c.lockMessage(ctx, typ, data)
+	switch {
+	case err != nil:
 		return err
+	case o == nil:
+		err = c.writeMessage(ctx, typ, data)
+	case o.state == offerOut:
+		return nil
+	default:
+		err = c.writeRest(ctx, o.rest)
 	}
-	err := c.writeMessage(ctx, typ, data)
 	c.unlockMessage()
 	return err
 }

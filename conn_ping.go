@@ -246,12 +246,12 @@ func (c *Conn) tryControl(op Opcode, payload []byte) {
 		c.mu.Lock()
 		c.ping.paying = true
 		c.mu.Unlock()
-		go func() {
+		go func(err error) { // its own, else every Pong would allocate one
 			if err == nil {
 				_, err = c.w.write(rest)
 			}
 			c.payRest(op == OpPing, err)
-		}()
+		}(err)
 	}
 	plans.Put(f)
 }

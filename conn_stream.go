@@ -185,7 +185,7 @@ func (c *Conn) Writer(ctx context.Context, typ MessageType) (*MessageWriter, err
 	if !typ.isValid() {
 		return nil, errMessageType
 	}
-	if err := c.lockSending(ctx); err != nil {
+	if err := c.lockSending(ctx, nil); err != nil {
 		return nil, err
 	}
 	m := &MessageWriter{c: c, ctx: ctx, opcode: Opcode(typ), text: typ == Text}

@@ -18,20 +18,25 @@ type turn struct {
 }
 
 type waiter struct {
-	ready chan struct{} // closed when the turn was passed to this waiter
+	ready chan struct{} // closed when the turn was passed to this waiter, or its offer needs none any more
 	next  *waiter
+	offer *offer // nil: nobody else can do what the turn is for
 }
 
 // lineUp takes the last place among those who wait.
 func (t *turn) lineUp() *waiter {
 	w := &waiter{ready: make(chan struct{})}
+	t.append(w)
+	return w
+}
+
+func (t *turn) append(w *waiter) {
 	if t.last == nil {
 		t.first = w
 	} else {
 		t.last.next = w
 	}
 	t.last = w
-	return w
 }
 
 // lineUpFirst takes the first place, as control frames do: they may stand
@@ -229,33 +234,47 @@ func (c *Conn) freeTurns() {
 	}
 }
 
-// lockMessage takes the turns for sending a message in one frame: both at once
-// where nobody has them.
-func (c *Conn) lockMessage(ctx context.Context) error {
+// lockMessage takes the turns for sending a message in one frame: both at once where
+// nobody has them. Who waits may find that others have written the message, or begun to:
+// then o says so, and is not nil. The turns are not taken where it was written.
+func (c *Conn) lockMessage(ctx context.Context, typ MessageType, data []byte) (o *offer, err error) {
 	if err := c.checkContext("write", ctx); err != nil {
-		return err
+		return nil, err
 	}
 	c.mu.Lock()
-	if !c.sending.held && !c.framing.held && c.cause == nil && c.broken == nil {
+	busy := c.sending.held
+	if !busy && !c.framing.held && c.cause == nil && c.broken == nil {
 		c.sending.held, c.framing.held = true, true
 		c.mu.Unlock()
-		return nil
+		return nil, nil
 	}
 	c.mu.Unlock()
-	if err := c.lockSending(ctx); err != nil {
-		return err
+	if busy {
+		o = c.newOffer(typ, data)
+	}
+	if err := c.lockSending(ctx, o); err != nil {
+		return nil, err
+	}
+	if o.isDealtWith() {
+		return o, nil
 	}
 	if err := c.lockFrame(ctx); err != nil {
 		c.releaseTurn(&c.sending)
-		return err
+		return nil, err
 	}
-	return nil
+	return nil, nil
 }
 
+// unlockMessage passes on the turns for sending a message. What others wait to send goes
+// before that where it can, once for each message, so that nobody writes for others for long.
 func (c *Conn) unlockMessage() {
 	c.mu.Lock()
-	stop := c.endWrite()
-	c.sending.release()
+	stop := c.endWatch()
+	c.w.resume()
+	if !c.writeOffers() {
+		c.releaseFrame()
+		c.sending.release()
+	}
 	c.mu.Unlock()
 	if stop != nil {
 		stop()
@@ -266,8 +285,9 @@ func (c *Conn) unlockMessage() {
 var errSendingTaken = errors.New("websocket: waited WriteTimeout for a MessageWriter that wrote nothing meanwhile: close it (its Close ends the message)")
 
 // lockSending takes the turn for sending a message. It waits for a MessageWriter
-// as long as that one writes.
-func (c *Conn) lockSending(ctx context.Context) error {
+// as long as that one writes. Where o, which may be nil, is dealt with meanwhile, it takes
+// none.
+func (c *Conn) lockSending(ctx context.Context, o *offer) error {
 	if err := c.checkContext("write", ctx); err != nil {
 		return err
 	}
@@ -280,7 +300,7 @@ func (c *Conn) lockSending(ctx context.Context) error {
 		c.sending.held = true
 		return nil
 	}
-	if err := c.waitSending(ctx); err != nil {
+	if err := c.waitSending(ctx, o); err != nil || o.isDealtWith() {
 		return err
 	}
 	if err := c.mayWrite(); err != nil {
@@ -290,9 +310,11 @@ func (c *Conn) lockSending(ctx context.Context) error {
 	return nil
 }
 
-// waitSending is wait for the sending turn. Called, and returns, with c.mu held.
-func (c *Conn) waitSending(ctx context.Context) error {
+// waitSending is wait for the sending turn, or until o is dealt with. Called, and returns,
+// with c.mu held.
+func (c *Conn) waitSending(ctx context.Context, o *offer) error {
 	w, over, before := c.sending.lineUp(), c.over(), c.sent
+	w.offer = o
 	for {
 		c.mu.Unlock()
 		var patience <-chan time.Time
@@ -316,7 +338,9 @@ func (c *Conn) waitSending(ctx context.Context) error {
 			before = c.sent // and WriteTimeout watches over a frame that is being written
 			continue
 		}
-		c.sending.leave(w)
+		if c.withdraw(w) {
+			return nil
+		}
 		if ended := c.tellLocked(); ended != nil {
 			return ended
 		}
@@ -375,6 +399,13 @@ func (c *Conn) unlockFrame() {
 // endWrite ends a write that may be under a context. The caller calls stop, if it is not
 // nil, without c.mu. Called with c.mu held.
 func (c *Conn) endWrite() (stop func() bool) {
+	stop = c.endWatch()
+	c.releaseFrame()
+	return stop
+}
+
+// endWatch is endWrite without the end of the turn.
+func (c *Conn) endWatch() (stop func() bool) {
 	stop = c.writeWatch.deactivate()
 	if w := c.writeWatch; w != nil && c.cause != nil { // proclaim has left it because a write was going on
 		if stop == nil {
@@ -382,7 +413,6 @@ func (c *Conn) endWrite() (stop func() bool) {
 		}
 		c.writeWatch = nil
 	}
-	c.releaseFrame()
 	return stop
 }
 

@@ -1,0 +1,225 @@
+package websocket
+
+// Many who write at once.
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"testing"
+	"time"
+)
+
+// waitsToSend waits until n wait for the turn to send.
+func waitsToSend(t *testing.T, c *Conn, n int) {
+	t.Helper()
+	for range 10_000 {
+		c.mu.Lock()
+		waiting := 0
+		for w := c.sending.first; w != nil; w = w.next {
+			waiting++
+		}
+		c.mu.Unlock()
+		if waiting == n {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	t.Fatalf("there were never %d who wait to send", n)
+}
+
+// takesTurns takes the turns that a Write has, so that others line up.
+func takesTurns(t *testing.T, c *Conn) {
+	t.Helper()
+	if _, err := c.lockMessage(context.Background(), Binary, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Who has the turn writes what others wait to send, up to the first that is none of its
+// business: in their order, by one system call.
+func TestWritersThatWaitAreWrittenAlong(t *testing.T) {
+	for _, client := range []bool{false, true} {
+		near, far := tcpPair(t)
+		c, peer := endpointOver(t, near, quiet(), client), endpointOver(t, far, quiet(), !client)
+		takesTurns(t, c)
+		var all sync.WaitGroup
+		write := func(data []byte) {
+			all.Go(func() {
+				if err := c.Write(context.Background(), Binary, data); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		for i := range 9 {
+			write(binary.BigEndian.AppendUint32(nil, uint32(i)))
+			waitsToSend(t, c, i+1)
+		}
+		write(binary.BigEndian.AppendUint32(make([]byte, 0, offerLimit+1), 9)[:offerLimit+1])
+		waitsToSend(t, c, 10)
+		write(binary.BigEndian.AppendUint32(nil, 10))
+		waitsToSend(t, c, 11)
+		before := c.w.progress.Load()
+		c.unlockMessage()
+		all.Wait()
+		for i := range 11 {
+			_, got, err := peer.Read(t.Context())
+			if err != nil || binary.BigEndian.Uint32(got) != uint32(i) {
+				t.Fatalf("%s: message %d: got %x, %v", side(client), i, got[:min(len(got), 8)], err)
+			}
+		}
+		if n := c.w.progress.Load() - before; n != 3 {
+			t.Errorf("%s: %d writes, want one for nine messages, one for the long one, one for the last", side(client), n)
+		}
+	}
+}
+
+// A context that ends while its message waits takes back that message and no other.
+func TestMessageThatWaitsIsTakenBack(t *testing.T) {
+	near, far := tcpPair(t)
+	c, peer := endpointOver(t, near, quiet(), false), endpointOver(t, far, quiet(), true)
+	takesTurns(t, c)
+	var all sync.WaitGroup
+	ctx, cancel := context.WithCancel(t.Context())
+	for i := range byte(5) {
+		all.Go(func() {
+			under, want := t.Context(), error(nil)
+			if i%2 == 1 {
+				under, want = ctx, context.Canceled
+			}
+			if err := c.Write(under, Binary, []byte{i}); !errors.Is(err, want) {
+				t.Errorf("message %d: got %v, want %v", i, err, want)
+			}
+		})
+		waitsToSend(t, c, int(i)+1)
+	}
+	cancel()
+	waitsToSend(t, c, 3)
+	c.unlockMessage()
+	all.Wait()
+	for i := byte(0); i < 5; i += 2 {
+		if _, got, err := peer.Read(t.Context()); err != nil || len(got) != 1 || got[0] != i {
+			t.Fatalf("got %v, %v, want message %d", got, err, i)
+		}
+	}
+}
+
+// A Close frame, a Ping and the next fragment do not wait for what others offer.
+func TestOffersGoBehindControlFrames(t *testing.T) {
+	near, far := tcpPair(t)
+	c := endpointOver(t, near, quiet(), false)
+	p := newPeer(t, far, true)
+	takesTurns(t, c)
+	written := make(chan error, 1)
+	go func() { written <- c.Write(context.Background(), Text, []byte("offered")) }()
+	waitsToSend(t, c, 1)
+	if err := c.controlFrame(OpPing, []byte("first")); err != nil { // the reader, which waits for nobody
+		t.Fatal(err)
+	}
+	for range 10_000 {
+		c.mu.Lock()
+		waits := c.framing.first != nil
+		c.mu.Unlock()
+		if waits {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	c.unlockMessage()
+	p.want("the Pong goes first", pong("first"), text("offered"))
+	if err := <-written; err != nil {
+		t.Error(err)
+	}
+}
+
+// crowd is many who write at once to a peer that takes little at a time, under contexts
+// that may end.
+type crowd struct {
+	c        *Conn
+	mu       sync.Mutex
+	returned map[uint32]error // by message
+}
+
+// write sends messages of one writer, whose numbers grow, until one fails for good.
+func (w *crowd) write(writer uint32, random *rand.Rand) {
+	for i := range uint32(40) {
+		ctx, cancel := context.Background(), context.CancelFunc(func() {})
+		if random.IntN(4) == 0 {
+			ctx, cancel = context.WithTimeout(ctx, time.Duration(random.IntN(2000))*time.Microsecond)
+		}
+		id := writer<<16 | i
+		data := binary.BigEndian.AppendUint32(make([]byte, 0, 6000), id)
+		data = data[:4+random.IntN(2)*random.IntN(5900)]
+		err := w.c.Write(ctx, Binary, data)
+		cancel()
+		w.mu.Lock()
+		w.returned[id] = err
+		w.mu.Unlock()
+		if err != nil && w.c.ended() != nil {
+			return
+		}
+	}
+}
+
+// Each message arrives whole, once, and in its writer's order, if its Write returned nil,
+// and not at all if that returned an error, whatever the peer takes at a time and whoever
+// gives up waiting.
+func TestCrowdOfWritersSendsEachMessageOnce(t *testing.T) {
+	for seed := range uint64(60) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			near, far := unixPair(t) // TCP's timers would make it take a minute
+			if err := near.(*net.UnixConn).SetWriteBuffer(4 << 10); err != nil {
+				t.Fatal(err)
+			}
+			client := seed%2 == 1
+			w := &crowd{c: endpointOver(t, near, quiet(), client), returned: map[uint32]error{}}
+			peer := endpointOver(t, bySips{far, rand.New(rand.NewPCG(seed, 0))}, quiet(), !client)
+			got, last := map[uint32]bool{}, map[uint32]uint32{}
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				for msg, err := range peer.Messages(context.Background()) {
+					if err != nil {
+						return
+					}
+					id := binary.BigEndian.Uint32(msg.Data)
+					if before, ok := last[id>>16]; got[id] || ok && id < before {
+						t.Errorf("message %x came twice, or behind %x", id, before)
+					}
+					got[id], last[id>>16] = true, id
+				}
+			}()
+			var all sync.WaitGroup
+			for writer := range uint32(8) {
+				all.Go(func() { w.write(writer, rand.New(rand.NewPCG(seed, uint64(writer)+1))) })
+			}
+			all.Wait()
+			_ = w.c.Close(StatusNormalClosure, "")
+			<-done
+			for id, err := range w.returned {
+				if (err == nil) != got[id] {
+					t.Errorf("message %x: Write returned %v, came: %t", id, err, got[id])
+				}
+			}
+		})
+	}
+}
+
+// bySips reads a little at a time, and then and now pauses.
+type bySips struct {
+	net.Conn
+	random *rand.Rand
+}
+
+func (s bySips) Read(p []byte) (int, error) {
+	if s.random.IntN(8) == 0 {
+		time.Sleep(time.Duration(s.random.IntN(300)) * time.Microsecond)
+	}
+	return s.Conn.Read(p[:min(len(p), 1+s.random.IntN(3000))])
+}
+
