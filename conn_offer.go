@@ -93,7 +93,7 @@ func (c *Conn) writeOffers() (passed bool) {
 // goes before it. Called with c.mu held.
 func (c *Conn) mayWriteOffers() bool {
 	w := c.sending.first
-	return w != nil && w.offer != nil && c.framing.first == nil && c.cause == nil && c.broken == nil && c.closing == nil &&
+	return w != nil && w.offer != nil && c.framing.first == nil && c.cause == nil && c.broken == nil &&
 		!c.w.corked.Load() && !c.w.holds.Load()
 }
 

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"sync"
@@ -41,40 +42,124 @@ func takesTurns(t *testing.T, c *Conn) {
 }
 
 // Who has the turn writes what others wait to send, up to the first that is none of its
-// business: in their order, by one system call.
+// business: in their order, by one system call for as much as is copied at a time.
 func TestWritersThatWaitAreWrittenAlong(t *testing.T) {
-	for _, client := range []bool{false, true} {
-		near, far := tcpPair(t)
-		c, peer := endpointOver(t, near, quiet(), client), endpointOver(t, far, quiet(), !client)
-		takesTurns(t, c)
-		var all sync.WaitGroup
-		write := func(data []byte) {
-			all.Go(func() {
-				if err := c.Write(context.Background(), Binary, data); err != nil {
-					t.Error(err)
+	const short, long = 4, offerLimit + 1
+	for _, row := range []struct {
+		sizes  []int
+		writes uint32
+	}{
+		{[]int{short, short, short, short, short, short, short}, 1},
+		{[]int{short, short, short, long, short}, 3},                                       // the long one by itself, and the last by who wrote that
+		{[]int{offerLimit, offerLimit, offerLimit, offerLimit, offerLimit, offerLimit}, 3}, // three; one by itself; two
+	} {
+		for _, client := range []bool{false, true} {
+			near, far := tcpPair(t)
+			c, peer := endpointOver(t, near, quiet(), client), endpointOver(t, far, quiet(), !client)
+			needsRaw(t, c)
+			takesTurns(t, c)
+			var all sync.WaitGroup
+			for i, size := range row.sizes {
+				data := make([]byte, size)
+				binary.BigEndian.PutUint32(data, uint32(i))
+				all.Go(func() {
+					if err := c.Write(context.Background(), Binary, data); err != nil {
+						t.Error(err)
+					}
+				})
+				waitsToSend(t, c, i+1)
+			}
+			before := c.w.progress.Load()
+			c.unlockMessage()
+			all.Wait()
+			for i, size := range row.sizes {
+				_, got, err := peer.Read(t.Context())
+				if err != nil || len(got) != size || binary.BigEndian.Uint32(got) != uint32(i) {
+					t.Fatalf("%s: message %d: got %d octets, %v, want %d", side(client), i, len(got), err, size)
 				}
-			})
-		}
-		for i := range 9 {
-			write(binary.BigEndian.AppendUint32(nil, uint32(i)))
-			waitsToSend(t, c, i+1)
-		}
-		write(binary.BigEndian.AppendUint32(make([]byte, 0, offerLimit+1), 9)[:offerLimit+1])
-		waitsToSend(t, c, 10)
-		write(binary.BigEndian.AppendUint32(nil, 10))
-		waitsToSend(t, c, 11)
-		before := c.w.progress.Load()
-		c.unlockMessage()
-		all.Wait()
-		for i := range 11 {
-			_, got, err := peer.Read(t.Context())
-			if err != nil || binary.BigEndian.Uint32(got) != uint32(i) {
-				t.Fatalf("%s: message %d: got %x, %v", side(client), i, got[:min(len(got), 8)], err)
+			}
+			if n := c.w.progress.Load() - before; n != row.writes {
+				t.Errorf("%s, %v: %d writes, want %d", side(client), row.sizes, n, row.writes)
 			}
 		}
-		if n := c.w.progress.Load() - before; n != 3 {
-			t.Errorf("%s: %d writes, want one for nine messages, one for the long one, one for the last", side(client), n)
+	}
+}
+
+// takesOffers does what writeOffers does before it writes.
+func takesOffers(c *Conn) (frames []byte, first *waiter) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.takeOffers(make([]byte, 0, copyLimit))
+}
+
+// Who gives up while its message is in another's hands is told what became of that. If it
+// was not written, it is not in the queue any more, and nobody waits for it.
+func TestWriterGivesUpWhileAnotherHasItsMessage(t *testing.T) {
+	near, far := tcpPair(t)
+	c, peer := endpointOver(t, near, quiet(), false), endpointOver(t, far, quiet(), true)
+	needsRaw(t, c)
+	takesTurns(t, c)
+	ctx, cancel := context.WithCancel(t.Context())
+	gone, stays := make(chan error, 1), make(chan error, 1)
+	go func() { gone <- c.Write(ctx, Binary, []byte("gone")) }()
+	waitsToSend(t, c, 1)
+	go func() { stays <- c.Write(t.Context(), Binary, []byte("stays")) }()
+	waitsToSend(t, c, 2)
+	_, first := takesOffers(c)
+	cancel()
+	for left := false; !left; time.Sleep(time.Millisecond) {
+		c.mu.Lock()
+		left = first.offer.left
+		c.mu.Unlock()
+	}
+	select {
+	case err := <-gone:
+		t.Fatalf("Write has returned %v while another has its octets", err)
+	default:
+	}
+	c.mu.Lock()
+	c.sending.putBack(first)
+	c.mu.Unlock()
+	if err := <-gone; !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want the context's error", err)
+	}
+	c.unlockMessage()
+	if err := <-stays; err != nil {
+		t.Error(err)
+	}
+	if _, got, err := peer.Read(t.Context()); string(got) != "stays" || err != nil {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+// A frame that others have begun is ended by who offered it, under its own context.
+func TestContextEndsAFrameThatOthersHaveBegun(t *testing.T) {
+	near, _ := unixPair(t)
+	c := endpointOver(t, near, quiet(), false)
+	needsRaw(t, c)
+	takesTurns(t, c)
+	for n, err := 1, error(nil); n > 0; { // full, and nobody reads
+		if n, err = c.w.tryWrite(make([]byte, 1)); err != nil {
+			t.Fatal(err)
 		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	written := make(chan error, 1)
+	go func() { written <- c.Write(ctx, Binary, []byte("begun")) }()
+	waitsToSend(t, c, 1)
+	frames, w := takesOffers(c)
+	c.mu.Lock()
+	w.offer.state, w.offer.rest = offerBegun, frames[1:]
+	close(w.ready)
+	c.mu.Unlock()
+	for watched := false; !watched; time.Sleep(time.Millisecond) {
+		c.mu.Lock()
+		watched = c.writeWatch != nil
+		c.mu.Unlock()
+	}
+	cancel()
+	if err := <-written; !errors.Is(err, context.Canceled) || c.ended() == nil {
+		t.Errorf("got %v, want the context's error; the connection ended with %v", err, c.ended())
 	}
 }
 
@@ -108,10 +193,11 @@ func TestMessageThatWaitsIsTakenBack(t *testing.T) {
 	}
 }
 
-// A Close frame, a Ping and the next fragment do not wait for what others offer.
+// A Pong does not wait for what others offer.
 func TestOffersGoBehindControlFrames(t *testing.T) {
 	near, far := tcpPair(t)
 	c := endpointOver(t, near, quiet(), false)
+	needsRaw(t, c)
 	p := newPeer(t, far, true)
 	takesTurns(t, c)
 	written := make(chan error, 1)
@@ -134,6 +220,27 @@ func TestOffersGoBehindControlFrames(t *testing.T) {
 	if err := <-written; err != nil {
 		t.Error(err)
 	}
+}
+
+// After a write that broke off, what others write would be read as the rest of its frame.
+func TestNothingIsWrittenAlongBehindABrokenWrite(t *testing.T) {
+	near, far := tcpPair(t)
+	c := endpointOver(t, near, quiet(), false)
+	needsRaw(t, c)
+	p := newPeer(t, far, true)
+	takesTurns(t, c)
+	written := make(chan error, 1)
+	go func() { written <- c.Write(context.Background(), Binary, []byte("rest?")) }()
+	waitsToSend(t, c, 1)
+	c.mu.Lock()
+	c.breakOff(io.ErrShortWrite)
+	c.mu.Unlock()
+	c.unlockMessage()
+	if err := <-written; !errors.Is(err, io.ErrShortWrite) {
+		t.Errorf("got %v, want what the write before came to", err)
+	}
+	_ = c.CloseNow()
+	p.wantEOF("nothing was written")
 }
 
 // crowd is many who write at once to a peer that takes little at a time, under contexts
@@ -222,4 +329,3 @@ func (s bySips) Read(p []byte) (int, error) {
 	}
 	return s.Conn.Read(p[:min(len(p), 1+s.random.IntN(3000))])
 }
-

@@ -270,7 +270,6 @@ func (c *Conn) lockMessage(ctx context.Context, typ MessageType, data []byte) (o
 func (c *Conn) unlockMessage() {
 	c.mu.Lock()
 	stop := c.endWatch()
-	c.w.resume()
 	if !c.writeOffers() {
 		c.releaseFrame()
 		c.sending.release()
