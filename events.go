@@ -19,9 +19,8 @@ const (
 	// arrived, or can be expected to have, wait to be handled.
 	heldTime = time.Millisecond
 
-	// maxKeptMessage is how many octets a buffer may have that is kept for other
-	// messages: as many as growing for one of 1 MiB, the default limit, may take.
-	maxKeptMessage = 2 << 20
+	// maxKeptMessage is the most octets that mostKept allows, whatever ReadLimit is.
+	maxKeptMessage = 32 << 20
 
 	// maxSpare is how many times as long as what has arrived of a message its buffer
 	// may be while it does not go on.
@@ -462,9 +461,13 @@ func (e *eventConn) next() (Message, error) {
 	return Message{typ, *e.msg}, err
 }
 
+// mostKept is how many octets a buffer may have that is kept for other messages: as many
+// as growing for one of ReadLimit may take.
+func (e *eventConn) mostKept() int64 { return 2 * min(e.c.r.limit.Load(), maxKeptMessage/2) }
+
 // drop forgets a message that was put together.
 func (e *eventConn) drop() {
-	if cap(*e.msg) <= maxKeptMessage {
+	if int64(cap(*e.msg)) <= e.mostKept() {
 		*e.msg = (*e.msg)[:0]
 		messageBuffers.Put(e.msg)
 	}

@@ -328,6 +328,17 @@ func TestOneOctetGetsNoBufferOfAnothersMessage(t *testing.T) {
 	})
 }
 
+// Messages that are to be long find a buffer that they need not grow again.
+func TestBufferForOneOfReadLimitIsKept(t *testing.T) {
+	for limit, want := range map[int64]int64{0: 2 << 20, 1000: 2000, 4 << 20: 8 << 20, 64 << 20: maxKeptMessage, -1: maxKeptMessage} {
+		near, _ := net.Pipe()
+		c := endpointOver(t, near, &Options{ReadLimit: limit, KeepAlive: -1}, false)
+		if got := (&eventConn{c: c}).mostKept(); got != want {
+			t.Errorf("ReadLimit %d: buffers of up to %d octets are kept, want %d", limit, got, want)
+		}
+	}
+}
+
 // Where a goroutine waits too, once keepalive has woken it.
 func TestOneOctetGetsNoLongBufferWhereAGoroutineWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
