@@ -115,6 +115,10 @@ type source struct {
 	// Only where there is no raw.
 	began time.Duration // when the last read began, by monotonic
 	long  uint8         // how many more are into a long buffer
+
+	// Only where there is a raw, see yield.
+	yielded bool  // the next read is behind a yield
+	vain    uint8 // how many yields in a row were of no use; from vainYields on also those that were skipped
 }
 
 func (s *source) init(stream io.Reader) {
@@ -129,6 +133,7 @@ func (s *source) init(stream io.Reader) {
 func (s *source) fill(keep, most int) (buf *buffer, n int, err error) {
 	if s.raw.isRaw() {
 		buf, n, err = s.raw.fill(keep, most)
+		s.noteYield()
 	} else {
 		pool := &waitBufferPool
 		if s.long > 0 {
@@ -193,11 +198,40 @@ func (s *source) readStream(p []byte) (int, error) {
 	return 0, io.ErrNoProgress
 }
 
+// vainYields is how many yields in a row may be of no use before skippedYields are skipped.
+const vainYields, skippedYields = 16, 64
+
 // yield lets others go first where all that had come was just read. Meanwhile more
-// may come; a read that finds nothing, and waiting, cost a multiple of that.
+// may come; a read that finds nothing, and waiting, cost a multiple of that. But where
+// another processor has nothing to do it is woken for it, so if nothing ever comes
+// meanwhile it is done now and then only.
 func (s *source) yield() {
-	if s.raw.isDry() {
-		runtime.Gosched()
+	if !s.raw.isDry() {
+		return
+	}
+	if s.vain >= vainYields {
+		if s.vain++; s.vain < vainYields+skippedYields {
+			return
+		}
+		s.vain = vainYields - 1
+	}
+	runtime.Gosched()
+	s.yielded = true
+}
+
+// noteYield takes note of whether the yield before a read was of use.
+func (s *source) noteYield() {
+	switch {
+	case !s.yielded:
+		return
+	case s.raw.hasWaited():
+		s.vain++
+	case s.vain > 0:
+		s.vain--
+	}
+	s.yielded = false
+	if s.vain == vainYields && runtime.GOMAXPROCS(0) == 1 {
+		s.vain = 0 // there is no other processor, and it costs next to nothing
 	}
 }
 

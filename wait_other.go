@@ -16,6 +16,7 @@ func (r *rawReader) init(any)                            {}
 func (r *rawReader) isRaw() bool                         { return false }
 func (r *rawReader) isFull() bool                        { return false }
 func (r *rawReader) isDry() bool                         { return false }
+func (r *rawReader) hasWaited() bool                     { return false }
 func (r *rawReader) isQuiet() bool                       { return false }
 func (r *rawReader) rearm()                              {}
 func (r *rawReader) fill(int, int) (*buffer, int, error) { return nil, 0, errWouldBlock }

@@ -37,6 +37,7 @@ type rawReader struct {
 	noWait bool               // answer errWouldBlock instead of waiting
 	toEnd  bool               // where noWait is set: read to the end of the stream, past short reads
 	dry    bool               // the last read has left nothing
+	waited bool               // the last read has found nothing at first
 	full   bool               // the last read took all that there was room for: more may be left
 	local  bool               // a short read says nothing: those of a Unix socket end at descriptors that came along
 	least  int32              // how many octets a read that finds none is to be woken for; 0: for any
@@ -85,6 +86,9 @@ func (r *rawReader) isFull() bool { return r.full }
 // isDry says whether the last read has taken all that was there.
 func (r *rawReader) isDry() bool { return r.dry }
 
+// hasWaited says whether the last read has found nothing at first.
+func (r *rawReader) hasWaited() bool { return r.waited }
+
 // isQuiet says whether the system was asked to keep quiet about a few octets.
 func (r *rawReader) isQuiet() bool { return r.low > 0 }
 
@@ -95,6 +99,7 @@ func (r *rawReader) run() (int, error) {
 	if r.dry && r.noWait && r.least == r.low {
 		return 0, errWouldBlock
 	}
+	r.waited = false
 	if err := r.raw.Read(r.poll); err != nil {
 		return 0, err
 	}
@@ -132,6 +137,7 @@ func (r *rawReader) pollOnce(fd uintptr) bool {
 	if r.err != errWouldBlock {
 		return true
 	}
+	r.waited = true
 	if r.least > r.low {
 		r.low = wakeFor(int(fd), r.least, r.low)
 	}

@@ -4,8 +4,65 @@ package websocket
 
 import (
 	"math"
+	"runtime"
 	"testing"
 )
+
+// Others go first where that helps, or costs nothing; where it does not help, and another processor is woken for it, seldom.
+func TestYieldIsSkippedWhereItIsOfNoUse(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	for _, row := range []struct {
+		procs  int
+		useful bool
+		yields int // of the first 16 reads, and of the 1,024 after them
+	}{{1, false, 16 + 1024}, {1, true, 16 + 1024}, {2, true, 16 + 1024}, {2, false, 16 + 1024/skippedYields}} {
+		runtime.GOMAXPROCS(row.procs)
+		var s source
+		yields := 0
+		read := func(useful bool) {
+			s.raw.dry = true
+			s.yield()
+			if s.yielded {
+				yields++
+			}
+			s.raw.waited = !useful
+			s.noteYield()
+		}
+		for range 16 + 1024 {
+			read(row.useful)
+		}
+		if yields != row.yields {
+			t.Errorf("%d processors, useful: %t: %d yields, want %d", row.procs, row.useful, yields, row.yields)
+		}
+		for range 2 * skippedYields { // it helps again
+			read(true)
+		}
+		yields = 0
+		read(true)
+		if yields != 1 {
+			t.Errorf("%d processors, useful: %t: others do not go first again", row.procs, row.useful)
+		}
+	}
+}
+
+// A read knows whether it has found anything at once.
+func TestReadThatFindsNothingKnowsIt(t *testing.T) {
+	r, far := rawPair(t)
+	r.src.raw.noWait = true
+	for _, there := range []bool{true, false, true} {
+		if there {
+			if _, err := far.Write([]byte("x")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.src.raw.rearm()
+		buf, _, err := r.src.fill(0, 0)
+		if (err == nil) != there || r.src.raw.hasWaited() == there {
+			t.Errorf("there is something: %t; got %v, waited: %t", there, err, r.src.raw.hasWaited())
+		}
+		buf.free()
+	}
+}
 
 // A long read ends within its buffer, and is longer than a usual one, whatever the last header has declared.
 func TestLongReadEndsWithinItsBuffer(t *testing.T) {
