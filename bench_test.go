@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"unicode/utf8"
 )
@@ -214,6 +216,34 @@ func BenchmarkDrain(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
+			_ = c.CloseNow()
+		})
+	}
+}
+
+// BenchmarkCrowd has many write at once, each the next message when its last is out.
+func BenchmarkCrowd(b *testing.B) {
+	for _, writers := range []int{2, 10, 100} {
+		b.Run(fmt.Sprintf("writers=%d", writers), func(b *testing.B) {
+			near, far := tcpPair(b)
+			go func() { _, _ = io.Copy(io.Discard, far) }()
+			c, p := NewServerConn(near, nil), make([]byte, 100)
+			var left atomic.Int64
+			left.Store(int64(b.N))
+			b.ReportAllocs()
+			b.ResetTimer()
+			var all sync.WaitGroup
+			for range writers {
+				all.Go(func() {
+					for left.Add(-1) >= 0 {
+						if err := c.Write(context.Background(), Binary, p); err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+			}
+			all.Wait()
 			_ = c.CloseNow()
 		})
 	}
