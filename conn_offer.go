@@ -4,12 +4,17 @@ package websocket
 // the short messages of those behind along with its own. To wake a goroutine only
 // for a short write costs more than the write, the more so on another processor.
 
-import "context"
+import (
+	"context"
+	"errors"
+	"os"
+)
 
 // offer is a short message that waits for its turn to be sent. Guarded by Conn.mu.
 type offer struct {
 	typ   MessageType
 	data  []byte
+	done  <-chan struct{} // of the context under which it is offered
 	state offerState
 	end   int    // of its frame, in what is written together
 	rest  []byte // of its frame, where state is offerBegun
@@ -29,11 +34,25 @@ const (
 const offerLimit = 4 << 10
 
 // newOffer is an offer of a message, or nil where others can't write it.
-func (c *Conn) newOffer(typ MessageType, data []byte) *offer {
+func (c *Conn) newOffer(ctx context.Context, typ MessageType, data []byte) *offer {
 	if len(data) > offerLimit || !c.w.raw.isRaw() || c.r.deflate.compresses(data) {
 		return nil
 	}
-	return &offer{typ: typ, data: data}
+	return &offer{typ: typ, data: data, done: ctx.Done()}
+}
+
+// stands says whether o is to be written: one whose context has ended is about to be taken
+// back, by a goroutine that may have to wait for a processor. o may be nil.
+func (o *offer) stands() bool {
+	if o == nil {
+		return false
+	}
+	select {
+	case <-o.done:
+		return false
+	default:
+		return true
+	}
 }
 
 // isDealtWith says whether others have written o, or a part of it. o may be nil.
@@ -72,8 +91,12 @@ func (c *Conn) writeOffers() (passed bool) {
 	f := plans.Get().(*plan)
 	defer plans.Put(f)
 	b, taken := c.takeOffers(f.buf[:0])
+	c.w.resume() // an interrupt of the write before says nothing of this one
 	c.mu.Unlock()
-	n, _ := c.w.tryWrite(b) // an error shows again in the next write
+	n, err := c.w.tryWrite(b)
+	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) { // that of a write that does not wait is nobody's
+		c.writeLost(err) // the system says once what has become of the socket
+	}
 	c.mu.Lock()
 	begin, w := 0, taken
 	for ; w != nil && w.offer.end <= n; w = w.next {
@@ -93,18 +116,18 @@ func (c *Conn) writeOffers() (passed bool) {
 // goes before it. Called with c.mu held.
 func (c *Conn) mayWriteOffers() bool {
 	w := c.sending.first
-	return w != nil && w.offer != nil && c.framing.first == nil && c.cause == nil && c.broken == nil &&
+	return w != nil && w.offer.stands() && c.framing.first == nil && c.cause == nil && c.broken == nil &&
 		!c.w.corked.Load() && !c.w.holds.Load()
 }
 
 // takeOffers takes those who are first in the queue for sending out of it, as many as have
-// offered a message, and appends their frames to b, which it does not let grow. Called with
-// c.mu held.
+// offered a message, and appends their frames to b, which it does not let grow. The first
+// was looked at by mayWriteOffers. Called with c.mu held.
 func (c *Conn) takeOffers(b []byte) (frames []byte, first *waiter) {
 	t := &c.sending
 	first = t.first
 	var last *waiter
-	for w := first; w != nil && w.offer != nil && len(b)+maxHeader+len(w.offer.data) <= cap(b); w = w.next {
+	for w := first; w != nil && (w == first || w.offer.stands()) && len(b)+maxHeader+len(w.offer.data) <= cap(b); w = w.next {
 		b = c.w.appendFrame(b, &Header{Fin: true, Opcode: Opcode(w.offer.typ), Length: int64(len(w.offer.data))}, w.offer.data)
 		w.offer.state, w.offer.end, last = offerTaken, len(b), w
 	}

@@ -85,6 +85,69 @@ func TestWritersThatWaitAreWrittenAlong(t *testing.T) {
 	}
 }
 
+// A context that has ended while its Write waited takes the message back, though the one who
+// gives up has yet to run: that is no reason for the connection to end.
+func TestOfferWhoseContextHasEndedIsNotWritten(t *testing.T) {
+	near, far := unixPair(t)
+	if err := near.(*net.UnixConn).SetWriteBuffer(4 << 10); err != nil {
+		t.Fatal(err)
+	}
+	c, peer := endpointOver(t, near, quiet(), false), endpointOver(t, far, quiet(), true)
+	needsRaw(t, c)
+	takesTurns(t, c)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended, stays := make(chan error, 3), make(chan error, 1)
+	for i := range 3 {
+		go func() { ended <- c.Write(ctx, Binary, make([]byte, offerLimit)) }()
+		waitsToSend(t, c, i+1)
+	}
+	go func() { stays <- c.Write(t.Context(), Binary, []byte("stays")) }()
+	waitsToSend(t, c, 4)
+	c.mu.Lock()
+	cancel() // those who wait can't come to it before c.mu is free
+	if c.mayWriteOffers() || c.writeOffers() {
+		t.Error("a message was to be written whose context has ended")
+	}
+	c.releaseFrame()
+	c.sending.release()
+	c.mu.Unlock()
+	for range 3 {
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v, want the context's error", err)
+		}
+	}
+	if err := <-stays; err != nil {
+		t.Error(err)
+	}
+	if _, got, err := peer.Read(t.Context()); string(got) != "stays" || err != nil {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+// Who gave up among others who wait is left out by who writes for them.
+func TestOffersUpToOneWhoseContextHasEndedAreWritten(t *testing.T) {
+	near, _ := tcpPair(t)
+	c := endpointOver(t, near, quiet(), false)
+	needsRaw(t, c)
+	takesTurns(t, c)
+	ctx, cancel := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	for i, under := range []context.Context{t.Context(), ctx, t.Context()} {
+		all.Go(func() { _ = c.Write(under, Binary, make([]byte, 100)) })
+		waitsToSend(t, c, i+1)
+	}
+	c.mu.Lock()
+	cancel()
+	frames, first := c.takeOffers(make([]byte, 0, copyLimit))
+	if want := 2 + 100; len(frames) != want || first.next != nil {
+		t.Errorf("%d octets of frames, want %d", len(frames), want)
+	}
+	c.sending.putBack(first)
+	c.mu.Unlock()
+	c.unlockMessage()
+	all.Wait()
+}
+
 // takesOffers does what writeOffers does before it writes.
 func takesOffers(c *Conn) (frames []byte, first *waiter) {
 	c.mu.Lock()

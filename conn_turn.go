@@ -250,7 +250,7 @@ func (c *Conn) lockMessage(ctx context.Context, typ MessageType, data []byte) (o
 	}
 	c.mu.Unlock()
 	if busy {
-		o = c.newOffer(typ, data)
+		o = c.newOffer(ctx, typ, data)
 	}
 	if err := c.lockSending(ctx, o); err != nil {
 		return nil, err
@@ -424,14 +424,18 @@ func (c *Conn) releaseFrame() {
 
 // contextWatch is a registration with a context, which is known by its Done channel. Where
 // reads, or writes, come with the same one a second time, it is kept for as long as they
-// do; otherwise it ends with the call: a context made for one call costs a goroutine if
-// it ends while something is registered with it. Guarded by Conn.mu.
+// do, or do not wait; otherwise it ends with the call: a context made for one call costs a
+// goroutine if it ends while something is registered with it. Guarded by Conn.mu.
 type contextWatch struct {
 	done   <-chan struct{}
 	stop   func() bool // nil: nothing is registered
 	active bool        // a read, or a write, under this context is going on
 	again  bool        // so was one before
+	unused uint8       // how many calls in a row have done without
 }
+
+// maxUnused is how many calls may do without a registration before it ends.
+const maxUnused = 32
 
 // activate says whether done needs no registration but w, and switches w on or
 // off accordingly. w may be nil.
@@ -449,7 +453,10 @@ func (w *contextWatch) deactivate() (stop func() bool) {
 	if w == nil {
 		return nil
 	}
-	if w.active && !w.again {
+	if w.unused++; w.active {
+		w.unused = 0
+	}
+	if w.active && !w.again || w.unused == maxUnused {
 		stop, w.stop = w.stop, nil
 	}
 	w.active = false

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -171,6 +172,78 @@ func TestWriteThatLeavesAtOnceRegistersNothing(t *testing.T) {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("a Write that waits got %v, want the context's error", err)
 		}
+	}
+}
+
+// What was registered with a context does not stay there once calls come without it.
+func TestContextThatNobodyUsesIsLeft(t *testing.T) {
+	near, far := tcpPair(t)
+	c, peer := endpointOver(t, near, quiet(), false), endpointOver(t, far, quiet(), true)
+	needsRaw(t, c)
+	old, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	registered := func(w **contextWatch) bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return *w != nil && (*w).stop != nil
+	}
+	echo := func(ctx context.Context, data []byte) {
+		t.Helper()
+		read := make(chan error, 1)
+		go func() { // who waits is what registers
+			_, _, err := c.Read(ctx)
+			read <- err
+		}()
+		if err := peer.Write(t.Context(), Binary, []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-read; err != nil {
+			t.Fatal(err)
+		}
+		written := make(chan error, 1)
+		go func() { written <- c.Write(ctx, Binary, data) }()
+		if _, _, err := peer.Read(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-written; err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 3 {
+		echo(old, make([]byte, 100_000))
+	}
+	if !registered(&c.readWatch) || !registered(&c.writeWatch) {
+		t.Error("a context that comes again is not kept")
+	}
+	for range maxUnused {
+		echo(context.Background(), []byte("short"))
+	}
+	if registered(&c.readWatch) || registered(&c.writeWatch) {
+		t.Errorf("still registered: for reading %t, for writing %t", registered(&c.readWatch), registered(&c.writeWatch))
+	}
+}
+
+// A reset that a Write meets is told as such, with the addresses.
+func TestWriteTellsOfAReset(t *testing.T) {
+	near, far := tcpPair(t)
+	c := endpointOver(t, near, quiet(), false)
+	needsRaw(t, c)
+	if err := c.lockRead(t.Context()); err != nil { // so that nobody looks for a Close frame
+		t.Fatal(err)
+	}
+	defer c.unlockRead()
+	if err := far.(*net.TCPConn).SetLinger(0); err != nil {
+		t.Fatal(err)
+	}
+	_ = far.Close()
+	time.Sleep(10 * time.Millisecond) // loopback has delivered it, as a rule; else the second Write meets it
+	err := c.Write(t.Context(), Binary, []byte("x"))
+	if err == nil {
+		err = c.Write(t.Context(), Binary, []byte("x"))
+	}
+	var op *net.OpError
+	if !errors.Is(err, syscall.ECONNRESET) || !errors.As(err, &op) || op.Addr == nil {
+		t.Errorf("got %v, want the reset", err)
 	}
 }
 

@@ -519,7 +519,11 @@ func appendField(b []byte, name, value string) []byte {
 // sendAnswer writes the answer, and clears the deadlines: its own, and those that http.Server has set. What the socket
 // takes at once, as a rule all, needs none.
 func sendAnswer(conn net.Conn, raw *rawWriter, answer []byte, timeout time.Duration) error {
-	if answer = answer[raw.once(answer):]; len(answer) > 0 {
+	n, err := raw.once(answer)
+	if err != nil {
+		return err
+	}
+	if answer = answer[n:]; len(answer) > 0 {
 		if timeout > 0 {
 			if err := conn.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
 				return err

@@ -26,7 +26,7 @@ func (r *rawReader) read([]byte) (int, error)            { return 0, errWouldBlo
 type rawWriter struct{}
 
 func (w *rawWriter) init(*rawReader)           {}
-func (w *rawWriter) once([]byte) int           { return 0 }
+func (w *rawWriter) once([]byte) (int, error)  { return 0, nil }
 func (w *rawWriter) isRaw() bool               { return false }
 func (w *rawWriter) write([]byte) (int, error) { return 0, nil }
 func (w *rawWriter) segment() int              { return 1 }

@@ -217,18 +217,20 @@ func (w *rawWriter) write(p []byte) (int, error) {
 var onceWriters = sync.Pool{New: func() any { return new(rawWriter) }}
 
 // once writes as much of p as the socket takes at once, and keeps nothing for the next
-// time: nothing where there is no socket, or where an error shows; another write has one
-// too.
-func (w *rawWriter) once(p []byte) int {
+// time: nothing where there is no socket. err is that of the socket, which tells it once.
+func (w *rawWriter) once(p []byte) (n int, err error) {
 	if !w.isRaw() {
-		return 0
+		return 0, nil
 	}
 	o := onceWriters.Get().(*rawWriter)
 	o.raw = w.raw
-	n, _ := o.write(p)
-	o.raw = nil // o is kept; the socket must not be
+	n, err = o.write(p)
+	if o.err == nil { // a deadline that has passed says nothing of a write that does not wait
+		err = nil
+	}
+	o.raw, o.err = nil, nil // o is kept; the socket must not be
 	onceWriters.Put(o)
-	return n
+	return n, err
 }
 
 // segment is how many octets TCP sends at a time, 1 where that is not known.

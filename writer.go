@@ -105,9 +105,12 @@ func (w *writer) frame(h *Header, p []byte, heed func()) (n int64, err error) {
 
 // copied writes a frame that lies in one piece: as a rule all of it leaves at once.
 func (w *writer) copied(b []byte, heed func()) (n int64, err error) {
-	n = int64(w.raw.once(b))
-	if n > 0 {
+	some, err := w.raw.once(b)
+	if n = int64(some); n > 0 {
 		w.progress.Add(1)
+	}
+	if err != nil {
+		return n, &net.OpError{Op: "write", Net: w.conn.LocalAddr().Network(), Source: w.conn.LocalAddr(), Addr: w.conn.RemoteAddr(), Err: err}
 	}
 	if n == int64(len(b)) {
 		return n, nil
