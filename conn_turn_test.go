@@ -223,27 +223,43 @@ func TestContextThatNobodyUsesIsLeft(t *testing.T) {
 	}
 }
 
-// A reset that a Write meets is told as such, with the addresses.
+// A reset is told as such to the Write that meets it, with the addresses, and to one that
+// another wrote for.
 func TestWriteTellsOfAReset(t *testing.T) {
-	near, far := tcpPair(t)
-	c := endpointOver(t, near, quiet(), false)
-	needsRaw(t, c)
-	if err := c.lockRead(t.Context()); err != nil { // so that nobody looks for a Close frame
-		t.Fatal(err)
-	}
-	defer c.unlockRead()
-	if err := far.(*net.TCPConn).SetLinger(0); err != nil {
-		t.Fatal(err)
-	}
-	_ = far.Close()
-	time.Sleep(10 * time.Millisecond) // loopback has delivered it, as a rule; else the second Write meets it
-	err := c.Write(t.Context(), Binary, []byte("x"))
-	if err == nil {
-		err = c.Write(t.Context(), Binary, []byte("x"))
-	}
-	var op *net.OpError
-	if !errors.Is(err, syscall.ECONNRESET) || !errors.As(err, &op) || op.Addr == nil {
-		t.Errorf("got %v, want the reset", err)
+	for _, offered := range []bool{false, true} {
+		near, far := tcpPair(t)
+		c := endpointOver(t, near, quiet(), false)
+		needsRaw(t, c)
+		if err := c.lockRead(t.Context()); err != nil { // so that nobody looks for a Close frame
+			t.Fatal(err)
+		}
+		defer c.unlockRead()
+		written := make(chan error, 1)
+		write := func() { written <- c.Write(t.Context(), Binary, []byte("x")) }
+		if offered {
+			takesTurns(t, c)
+			go write()
+			waitsToSend(t, c, 1)
+		}
+		if err := far.(*net.TCPConn).SetLinger(0); err != nil {
+			t.Fatal(err)
+		}
+		_ = far.Close()
+		time.Sleep(10 * time.Millisecond) // it has come by then, as a rule; else the second Write meets it
+		if offered {
+			c.unlockMessage()
+		} else {
+			go write()
+		}
+		err := <-written
+		if err == nil {
+			go write()
+			err = <-written
+		}
+		var op *net.OpError
+		if !errors.Is(err, syscall.ECONNRESET) || !offered && (!errors.As(err, &op) || op.Addr == nil) {
+			t.Errorf("offered: %t: got %v, want the reset", offered, err)
+		}
 	}
 }
 
