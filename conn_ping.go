@@ -41,6 +41,7 @@ type pingState struct {
 	began    time.Duration // when keepalive's last Ping began to be written, by monotonic
 	asked    time.Duration // when it was written whole; 0: none was, or octets have come meanwhile
 	progress uint32        // Conn.w.progress at that time
+	backlog  uint32        // what the peer had yet to acknowledge when it was judged last
 	timer    *time.Timer   // for keepalive, where reads have no deadlines; else nil
 	due      time.Duration // when timer fires
 	late     bool          // it did so too late, and looks again
@@ -346,7 +347,8 @@ func (c *Conn) startTimers() {
 	if c.limits.writeTimeout > 0 && !c.w.raw.isRaw() {
 		expire := func() { c.cut(tookNothing(os.ErrDeadlineExceeded)) }
 		if c.conn != nil {
-			expire = c.clearWriteDeadline
+			var before uint32
+			expire = func() { c.writeDeadlinePasses(&before) }
 		}
 		c.w.expiry = time.AfterFunc(math.MaxInt64, expire)
 		c.w.expiry.Stop() // until something is written
@@ -359,16 +361,25 @@ func (c *Conn) startTimers() {
 	}
 }
 
-// clearWriteDeadline leaves no deadline behind that would pass while a Read may write as
-// well: crypto/tls answers a KeyUpdate there (RFC 8446 section 4.6.3), and after a
-// deadline nothing can be written. Before and after each write that would cost much.
-func (c *Conn) clearWriteDeadline() {
+// writeDeadlinePasses is called when timeout/2 is left of the deadline for writing, and
+// then while something is written every timeout/8: if the peer has acknowledged octets
+// since the last time, when the backlog was before, the deadline is set anew. TLS can't go
+// on from one that has passed, and a writer is not woken for few octets. Nor is a deadline
+// left behind that would pass while a Read may write as well: crypto/tls answers a
+// KeyUpdate there (RFC 8446 section 4.6.3), and after a deadline nothing can be written.
+// Before and after each write that would cost much.
+func (c *Conn) writeDeadlinePasses(before *uint32) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
 	case c.cutOff:
 	case c.framing.held:
-		c.w.expiry.Reset(c.w.timeout / 8) // there are timeout/2 left
+		now := backlog(c.conn)
+		if now < *before {
+			c.w.extend()
+		}
+		*before = now
+		c.w.expiry.Reset(c.w.timeout / 8)
 	default:
 		c.w.clear()
 	}
@@ -493,7 +504,7 @@ func (c *Conn) probe(now time.Duration) (next time.Duration, err error) {
 // judgePeer has errSilent if the peer has not answered a Ping in time, else it says when
 // to look again. number is that of the Ping to be sent, 0 where none is due.
 func (c *Conn) judgePeer(now time.Duration) (number uint64, next time.Duration, err error) {
-	last, outOfReach := c.r.src.lastOctet(), isOutOfReach(c.conn)
+	last, outOfReach, behind := c.r.src.lastOctet(), isOutOfReach(c.conn), backlog(c.conn)
 	pause, patience := c.limits.keepAlive, c.limits.pongTimeout
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -502,9 +513,10 @@ func (c *Conn) judgePeer(now time.Duration) (number uint64, next time.Duration, 
 	// Octets that came while the Ping was being written may be its Pong: they are
 	// noted a little later than they come, and so may be asked.
 	unanswered := p.asked > 0 && p.began > last
-	if unanswered && p.progress != progress && !outOfReach {
+	if unanswered && (p.progress != progress || behind < p.backlog) && !outOfReach {
 		p.asked, p.progress = now, progress // the peer takes octets, so it is there
 	}
+	p.backlog = behind
 	switch {
 	case now < last+pause:
 		return 0, last + pause, nil

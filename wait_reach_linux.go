@@ -12,24 +12,45 @@ import (
 // doubling pauses, until the peer counts as out of reach: after 1.4 s at least.
 const lostPatience = 3
 
+// soMeminfo and wmemQueued name what a socket has in its queue for writing: an option of
+// sockets, and the place of that among the numbers which it gives (Linux 4.12 and later).
+const soMeminfo, wmemQueued = 55, 5
+
 // isOutOfReach says whether TCP gets no acknowledgement of what it has sent, over and
 // over: then what the network takes from us is no sign of the peer. Where there is no
 // TCP to be asked, it is false.
 func isOutOfReach(stream any) bool {
+	var info [4]byte // the beginning of struct tcp_info: state, state of congestion, retransmissions in a row, probes
+	askSocket(stream, func(fd int) {
+		if v, err := syscall.GetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_INFO); err == nil {
+			binary.NativeEndian.PutUint32(info[:], uint32(v))
+		}
+	})
+	return info[2] >= lostPatience
+}
+
+// backlog is how much memory the system has for octets that the peer has yet to
+// acknowledge; 0 where that is not known. If it falls, the peer takes octets, though
+// there may be no room yet for as many as a writer is woken for.
+func backlog(stream any) (octets uint32) {
+	askSocket(stream, func(fd int) {
+		// No other call of package syscall fetches as many numbers, whatever they mean.
+		if info, err := syscall.GetsockoptICMPv6Filter(fd, syscall.SOL_SOCKET, soMeminfo); err == nil {
+			octets = info.Data[wmemQueued]
+		}
+	})
+	return octets
+}
+
+// askSocket calls f with the file descriptor of a connection, which may be one of TLS, if
+// it has one that may be used. An error is that of a connection that is over.
+func askSocket(stream any, f func(fd int)) {
 	if t, ok := stream.(interface{ NetConn() net.Conn }); ok {
 		stream = t.NetConn() // of TLS
 	}
-	raw := rawConn(stream)
-	if raw == nil {
-		return false
+	if raw := rawConn(stream); raw != nil {
+		_ = raw.Control(func(fd uintptr) { f(int(fd)) })
 	}
-	var info [4]byte // the beginning of struct tcp_info: state, state of congestion, retransmissions in a row, probes
-	_ = raw.Control(func(fd uintptr) {
-		if v, err := syscall.GetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_INFO); err == nil {
-			binary.NativeEndian.PutUint32(info[:], uint32(v))
-		}
-	}) // an error is that of a connection that is over
-	return info[2] >= lostPatience
 }
 
 // segmentOf is how many octets TCP sends at a time on a socket, 0 where it is none of

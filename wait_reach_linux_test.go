@@ -3,6 +3,8 @@ package websocket
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"syscall"
 	"testing"
@@ -48,6 +50,57 @@ func TestWhoIsNotOutOfReach(t *testing.T) {
 	for _, stream := range []any{nil, near, well} {
 		if isOutOfReach(stream) {
 			t.Errorf("%T is out of reach", stream)
+		}
+	}
+}
+
+// takesSlowly reads n octets from conn every pause.
+func takesSlowly(conn net.Conn, n int, pause time.Duration) {
+	buf := make([]byte, n)
+	for {
+		if _, err := io.ReadFull(conn, buf); err != nil {
+			return
+		}
+		time.Sleep(pause)
+	}
+}
+
+// While a peer takes octets it is neither silent nor does WriteTimeout pass, though few of
+// what is on its way have arrived, and the system has no room for more: over TLS too.
+func TestPeerThatTakesOctetsSlowlyIsThere(t *testing.T) {
+	const limit, whole = 600 * time.Millisecond, 5 * time.Second
+	for name, ends := range map[string]func(testing.TB) (near, far net.Conn){
+		"TCP": tcpPair,
+		"TLS": func(t testing.TB) (near, far net.Conn) { return tlsPair(t) },
+	} {
+		for _, o := range []*Options{
+			{KeepAlive: limit, PongTimeout: limit, WriteTimeout: -1},
+			{KeepAlive: -1, WriteTimeout: limit},
+		} {
+			t.Run(fmt.Sprintf("%s/%v", name, o.WriteTimeout > 0), func(t *testing.T) {
+				t.Parallel()
+				near, far := ends(t)
+				c := endpointOver(t, near, o, false)
+				go takesSlowly(far, 20_000, 30*time.Millisecond) // a third of 4 MiB in two seconds
+				ended := make(chan error, 2)
+				go func() {
+					_, _, err := c.Read(t.Context())
+					ended <- err
+				}()
+				go func() {
+					for {
+						if err := c.Write(t.Context(), Binary, make([]byte, 1_000_000)); err != nil {
+							ended <- err
+							return
+						}
+					}
+				}()
+				select {
+				case err := <-ended:
+					t.Error(err)
+				case <-time.After(whole):
+				}
+			})
 		}
 	}
 }

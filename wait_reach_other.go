@@ -6,6 +6,9 @@ package websocket
 // on Linux only.
 func isOutOfReach(any) bool { return false }
 
+// backlog is how much the peer has yet to acknowledge: not known.
+func backlog(any) uint32 { return 0 }
+
 // segmentOf is how many octets TCP sends at a time on a socket: not known.
 func segmentOf(int) int { return 0 }
 

@@ -528,6 +528,15 @@ func (w *writer) renew() error {
 	return nil
 }
 
+// extend sets the deadline of a write that waits anew, from any goroutine. What deadline
+// says, which is the writer's, stays: that is only earlier.
+func (w *writer) extend() {
+	_ = w.conn.SetWriteDeadline(time.Now().Add(w.timeout + w.timeout/2)) // if that fails, so does the write
+	if w.halted.Load() {                                                 // as in renew
+		_ = w.conn.SetWriteDeadline(longAgo)
+	}
+}
+
 // interrupt makes a write that waits end with os.ErrDeadlineExceeded, from any
 // goroutine, until resume is called. It says whether it can do that.
 func (w *writer) interrupt() bool {
