@@ -84,10 +84,12 @@
 // Options.KeepAlive (30 s) is sent a Ping, and it fails with
 // os.ErrDeadlineExceeded if nothing comes for Options.PongTimeout (20 s) after
 // that. Nothing has to be written for it, no handler for Pongs is needed, and a
-// program that is busy between two reads is not taken for a dead peer. A write that
-// the network takes meanwhile starts PongTimeout anew, for the Pong may be behind it;
-// not so, on Linux, where TCP gets no acknowledgement of it. Negative values turn it
-// off. Ping measures the time of a round trip.
+// program that is busy between two reads is not taken for a dead peer. What the network
+// takes of writes meanwhile, or on Linux the peer's TCP acknowledges, starts PongTimeout
+// anew, for the Pong may be behind it; not so, on Linux, where TCP gets no
+// acknowledgement any more. A net.Conn of a type of your own, or HTTP/2, hides that: a
+// peer that has vanished is noticed there only once nothing more is taken. Negative
+// values turn it off. Ping measures the time of a round trip.
 //
 // # Closing
 //
@@ -125,7 +127,8 @@
 // does one that is compressed to more than 16 times the limit and 64 KiB.
 // SetReadLimit changes the limit while a connection lives, for example after a
 // login. A length that a header declares costs nothing: memory is taken for octets
-// that have come. Options.SendLimit (1 MiB) is what may wait in a send queue.
+// that have come, 64 KiB for the first of them and then up to twice as much.
+// Options.SendLimit (1 MiB) is what may wait in a send queue.
 //
 // Text is UTF-8 in both directions: a peer that sends anything else is told 1007,
 // and a text that is not UTF-8 is an error of Write before anything is sent.

@@ -981,3 +981,28 @@ func TestShortReadOfAUnixSocketHidesNothing(t *testing.T) {
 		}
 	}
 }
+
+// Keepalive comes to every connection, however many there are, and does not keep events
+// waiting for all of them.
+func TestSweepComesToAllConnections(t *testing.T) {
+	for _, n := range []int{0, 1, sweepAtOnce - 1, sweepAtOnce, sweepAtOnce + 1, 3 * sweepAtOnce, 3*sweepAtOnce + 7} {
+		var w watcher
+		for i := range n {
+			e := new(eventConn)
+			e.due.Store(int64(1 + i%2)) // every second one is due
+			w.slots = append(w.slots, watchSlot{e: e})
+		}
+		woken, turns := 0, 0
+		for from, more := 0, true; more; from += sweepAtOnce {
+			var due []*eventConn
+			if due, more = w.appendDue(due, from, 1); len(due) > sweepAtOnce {
+				t.Errorf("%d connections: %d at once", n, len(due))
+			}
+			woken += len(due)
+			turns++
+		}
+		if want := (n + 1) / 2; woken != want || turns > n/sweepAtOnce+1 {
+			t.Errorf("%d connections: %d woken in %d turns, want %d", n, woken, turns, want)
+		}
+	}
+}

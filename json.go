@@ -19,6 +19,8 @@ import (
 // itself, as a *time.ParseError; it is read, and the connection goes on. So it does
 // where v is no pointer, before anything is read. All other errors are Read's; a
 // program whose own types have errors that could be those calls Read and json.Unmarshal.
+// Returned from Server.Handle it would be the server's fault, 1011, and logged: what
+// blames the peer is a *CloseError, as with StatusInvalidFramePayloadData.
 func (c *Conn) ReadJSON(ctx context.Context, v any) error {
 	// Found out after reading, the caller's mistake would cost a message.
 	if p := reflect.ValueOf(v); p.Kind() != reflect.Pointer || p.IsNil() {
