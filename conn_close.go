@@ -83,21 +83,10 @@ func (c *Conn) Close(code StatusCode, reason string) error {
 	if err := checkClose(code, reason); err != nil {
 		return err
 	}
-	c.mu.Lock()
-	cl := c.closing
-	switch {
-	case cl != nil:
-		c.mu.Unlock()
-	case c.cause != nil:
-		err := c.tellLocked()
-		c.mu.Unlock()
+	cl, err := c.startClose(code, reason)
+	if cl == nil {
 		c.giveBack()
 		return err
-	default:
-		cl = c.beginOwnClosing(errClosed, code, reason)
-		c.mu.Unlock()
-		c.proclaim()
-		go c.conclude(cl)
 	}
 	if c.calling.Load() { // the end waits for the one who calls
 		select {
@@ -106,9 +95,28 @@ func (c *Conn) Close(code StatusCode, reason string) error {
 		}
 		return nil
 	}
-	err := c.concluded(cl)
+	err = c.concluded(cl)
 	c.giveBack()
 	return err
+}
+
+// startClose begins a closing of our own, or finds the one that goes on. Where there is
+// none, and can be none any more, the error is what Close is told. It waits for nothing.
+func (c *Conn) startClose(code StatusCode, reason string) (*closing, error) {
+	c.mu.Lock()
+	switch {
+	case c.closing != nil:
+		defer c.mu.Unlock()
+		return c.closing, nil
+	case c.cause != nil:
+		defer c.mu.Unlock()
+		return nil, c.tellLocked()
+	}
+	cl := c.beginOwnClosing(errClosed, code, reason)
+	c.mu.Unlock()
+	c.proclaim()
+	go c.conclude(cl)
+	return cl, nil
 }
 
 // lent is a stream that ends with a handler of net/http, which gives what is written to to

@@ -623,7 +623,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	idle := s.idle
 	s.mu.Unlock()
 	for _, c := range s.conns(everyone) {
-		go func() { _ = c.Close(StatusGoingAway, "") }() // the peer's part in it is nobody's concern
+		_, _ = c.startClose(StatusGoingAway, "") // the peer's part in it is nobody's concern
 	}
 	select {
 	case <-idle:
