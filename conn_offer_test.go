@@ -41,6 +41,27 @@ func takesTurns(t *testing.T, c *Conn) {
 	}
 }
 
+// busyServer is a server's end over near, the turns of which a Write has.
+func busyServer(t *testing.T, near net.Conn) *Conn {
+	t.Helper()
+	c := endpointOver(t, near, quiet(), false)
+	needsRaw(t, c)
+	takesTurns(t, c)
+	return c
+}
+
+// wantsStays checks what became of a Write of "stays", which has returned err, and that
+// nothing came before it.
+func wantsStays(t *testing.T, peer *Conn, err error) {
+	t.Helper()
+	if err != nil {
+		t.Error(err)
+	}
+	if _, got, err := peer.Read(t.Context()); string(got) != "stays" || err != nil {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
 // Who has the turn writes what others wait to send, up to the first that is none of its
 // business: in their order, by one system call for as much as is copied at a time.
 func TestWritersThatWaitAreWrittenAlong(t *testing.T) {
@@ -92,9 +113,7 @@ func TestOfferWhoseContextHasEndedIsNotWritten(t *testing.T) {
 	if err := near.(*net.UnixConn).SetWriteBuffer(4 << 10); err != nil {
 		t.Fatal(err)
 	}
-	c, peer := endpointOver(t, near, quiet(), false), endpointOver(t, far, quiet(), true)
-	needsRaw(t, c)
-	takesTurns(t, c)
+	c, peer := busyServer(t, near), endpointOver(t, far, quiet(), true)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended, stays := make(chan error, 3), make(chan error, 1)
 	for i := range 3 {
@@ -116,20 +135,13 @@ func TestOfferWhoseContextHasEndedIsNotWritten(t *testing.T) {
 			t.Errorf("got %v, want the context's error", err)
 		}
 	}
-	if err := <-stays; err != nil {
-		t.Error(err)
-	}
-	if _, got, err := peer.Read(t.Context()); string(got) != "stays" || err != nil {
-		t.Errorf("got %q, %v", got, err)
-	}
+	wantsStays(t, peer, <-stays)
 }
 
 // Who gave up among others who wait is left out by who writes for them.
 func TestOffersUpToOneWhoseContextHasEndedAreWritten(t *testing.T) {
 	near, _ := tcpPair(t)
-	c := endpointOver(t, near, quiet(), false)
-	needsRaw(t, c)
-	takesTurns(t, c)
+	c := busyServer(t, near)
 	ctx, cancel := context.WithCancel(t.Context())
 	var all sync.WaitGroup
 	for i, under := range []context.Context{t.Context(), ctx, t.Context()} {
@@ -159,9 +171,7 @@ func takesOffers(c *Conn) (frames []byte, first *waiter) {
 // was not written, it is not in the queue any more, and nobody waits for it.
 func TestWriterGivesUpWhileAnotherHasItsMessage(t *testing.T) {
 	near, far := tcpPair(t)
-	c, peer := endpointOver(t, near, quiet(), false), endpointOver(t, far, quiet(), true)
-	needsRaw(t, c)
-	takesTurns(t, c)
+	c, peer := busyServer(t, near), endpointOver(t, far, quiet(), true)
 	ctx, cancel := context.WithCancel(t.Context())
 	gone, stays := make(chan error, 1), make(chan error, 1)
 	go func() { gone <- c.Write(ctx, Binary, []byte("gone")) }()
@@ -187,20 +197,13 @@ func TestWriterGivesUpWhileAnotherHasItsMessage(t *testing.T) {
 		t.Errorf("got %v, want the context's error", err)
 	}
 	c.unlockMessage()
-	if err := <-stays; err != nil {
-		t.Error(err)
-	}
-	if _, got, err := peer.Read(t.Context()); string(got) != "stays" || err != nil {
-		t.Errorf("got %q, %v", got, err)
-	}
+	wantsStays(t, peer, <-stays)
 }
 
 // A frame that others have begun is ended by who offered it, under its own context.
 func TestContextEndsAFrameThatOthersHaveBegun(t *testing.T) {
 	near, _ := unixPair(t)
-	c := endpointOver(t, near, quiet(), false)
-	needsRaw(t, c)
-	takesTurns(t, c)
+	c := busyServer(t, near)
 	for n, err := 1, error(nil); n > 0; { // full, and nobody reads
 		if n, err = c.w.tryWrite(make([]byte, 1)); err != nil {
 			t.Fatal(err)
@@ -229,8 +232,7 @@ func TestContextEndsAFrameThatOthersHaveBegun(t *testing.T) {
 // A context that ends while its message waits takes back that message and no other.
 func TestMessageThatWaitsIsTakenBack(t *testing.T) {
 	near, far := tcpPair(t)
-	c, peer := endpointOver(t, near, quiet(), false), endpointOver(t, far, quiet(), true)
-	takesTurns(t, c)
+	c, peer := busyServer(t, near), endpointOver(t, far, quiet(), true)
 	var all sync.WaitGroup
 	ctx, cancel := context.WithCancel(t.Context())
 	for i := range byte(5) {
@@ -259,10 +261,7 @@ func TestMessageThatWaitsIsTakenBack(t *testing.T) {
 // A Pong does not wait for what others offer.
 func TestOffersGoBehindControlFrames(t *testing.T) {
 	near, far := tcpPair(t)
-	c := endpointOver(t, near, quiet(), false)
-	needsRaw(t, c)
-	p := newPeer(t, far, true)
-	takesTurns(t, c)
+	c, p := busyServer(t, near), newPeer(t, far, true)
 	written := make(chan error, 1)
 	go func() { written <- c.Write(context.Background(), Text, []byte("offered")) }()
 	waitsToSend(t, c, 1)
@@ -288,10 +287,7 @@ func TestOffersGoBehindControlFrames(t *testing.T) {
 // After a write that broke off, what others write would be read as the rest of its frame.
 func TestNothingIsWrittenAlongBehindABrokenWrite(t *testing.T) {
 	near, far := tcpPair(t)
-	c := endpointOver(t, near, quiet(), false)
-	needsRaw(t, c)
-	p := newPeer(t, far, true)
-	takesTurns(t, c)
+	c, p := busyServer(t, near), newPeer(t, far, true)
 	written := make(chan error, 1)
 	go func() { written <- c.Write(context.Background(), Binary, []byte("rest?")) }()
 	waitsToSend(t, c, 1)

@@ -409,6 +409,22 @@ func (w *slowH2) outlastsWrites(t *testing.T, s *Server) {
 	time.Sleep(time.Minute)
 }
 
+// stuckStream returns a stream that writes to over, which is w or wraps it, and is stuck in that.
+func (w *slowH2) stuckStream(t *testing.T, over http.ResponseWriter) *stream {
+	t.Helper()
+	r := connectRequest()
+	body, peer := io.Pipe()
+	t.Cleanup(func() { _ = peer.Close() })
+	r.Body = body
+	s, err := openStream(over, r, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _, _ = s.Write([]byte("x")) }()
+	<-w.stuck
+	return s
+}
+
 // newSlowH2 returns a slowH2 whose Write ends once its goroutine runs again.
 func newSlowH2() *slowH2 {
 	return &slowH2{late: time.Millisecond, h: http.Header{}, stuck: make(chan struct{}), woken: make(chan struct{}), inside: make(chan struct{}, 1)}
@@ -486,16 +502,8 @@ func TestAnswerOverHTTP2ThatDoesNotLeaveIsAnError(t *testing.T) {
 // Who only waits for a Write to end does not keep Close from cutting it short.
 func TestHTTP2WhoAwaitsAWriteLeavesItToBeCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w, r := newSlowH2(), connectRequest()
-		body, peer := io.Pipe()
-		defer peer.Close()
-		r.Body = body
-		s, err := openStream(w, r, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		go func() { _, _ = s.Write([]byte("x")) }()
-		<-w.stuck
+		w := newSlowH2()
+		s := w.stuckStream(t, w)
 		idle := s.idle()
 		go func() { _ = s.Close() }()
 		select {
@@ -531,17 +539,9 @@ func (w *lentH2) SetWriteDeadline(at time.Time) error {
 
 // A ResponseWriter is not given back while a deadline of it is being set.
 func TestHTTP2WriteIsCutBeforeItsWriterIsGivenBack(t *testing.T) {
-	w, r := &lentH2{slowH2: newSlowH2(), done: make(chan bool, 1)}, connectRequest()
+	w := &lentH2{slowH2: newSlowH2(), done: make(chan bool, 1)}
 	w.late = 0
-	body, peer := io.Pipe()
-	defer peer.Close()
-	r.Body = body
-	s, err := openStream(w, r, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	go func() { _, _ = s.Write([]byte("x")) }()
-	<-w.stuck
+	s := w.stuckStream(t, w)
 	w.idle = s.idle()
 	if err := s.Close(); err != nil {
 		t.Error(err)
