@@ -915,44 +915,60 @@ func TestBroadcastDoesNotOutrunItsWriters(t *testing.T) {
 	}
 }
 
-// A full queue is given time where a goroutine has to write it, and not for ever.
+// queueFull is a server with a connection over a stream whose queue is full with the message,
+// for somebody has the turn to send.
+func queueFull(t *testing.T) (*Server, *Conn, *Prepared) {
+	t.Helper()
+	s := &Server{Options: Options{KeepAlive: -1, SendLimit: 1000, CloseTimeout: 100 * time.Millisecond}, Message: func(*Conn, Message) error { return nil }}
+	c, _ := eventsOverStream(t, s)
+	if !c.takeTurn(&c.sending, nil) {
+		t.Fatal("no turn")
+	}
+	msg := prepared(t, Text, strings.Repeat("x", 900))
+	if slow := s.Broadcast(msg); slow > 0 {
+		t.Fatal("dropped with nothing in its queue")
+	}
+	return s, c, msg
+}
+
+func sparedOf(c *Conn) uint8 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.spared
+}
+
+// A full queue is given time where a goroutine has to write it.
 func TestBroadcastSparesWhoseWriterIsLate(t *testing.T) {
-	for _, late := range []bool{true, false} {
-		s := &Server{Options: Options{KeepAlive: -1, SendLimit: 1000, CloseTimeout: 100 * time.Millisecond}, Message: func(*Conn, Message) error { return nil }}
-		c, _ := eventsOverStream(t, s)
-		if !c.takeTurn(&c.sending, nil) {
-			t.Fatal("no turn")
-		}
-		msg := prepared(t, Text, strings.Repeat("x", 900))
-		if slow := s.Broadcast(msg); slow > 0 {
-			t.Fatal("dropped with nothing in its queue")
-		}
-		spared := func() uint8 { c.mu.Lock(); defer c.mu.Unlock(); return c.spared }
-		if late {
-			go func() {
-				for spared() == 0 {
-					runtime.Gosched()
-				}
-				c.releaseTurn(&c.sending)
-			}()
-		}
-		began := time.Now()
-		slow := s.Broadcast(msg)
-		if !late {
-			if slow != 1 || !errors.Is(context.Cause(c.Context()), ErrQueueFull) || spared() > mostSpared {
-				t.Errorf("%d dropped after %v, spared %d, cause %v; want it dropped", slow, time.Since(began), spared(), context.Cause(c.Context()))
+	for try := range 20 { // on a busy machine the writer may be later than it is waited for
+		s, c, msg := queueFull(t)
+		go func() {
+			for sparedOf(c) == 0 {
+				runtime.Gosched()
 			}
 			c.releaseTurn(&c.sending)
+		}()
+		if slow := s.Broadcast(msg); slow > 0 {
+			t.Logf("try %d: dropped, though its queue was taken at last", try)
 			continue
 		}
-		if slow > 0 {
-			t.Errorf("dropped after %v, though its queue was taken", time.Since(began))
-		}
 		within(t, "nothing waits", func() bool { return c.BufferedAmount() == 0 })
-		if slow = s.Broadcast(msg); slow > 0 || spared() > 0 {
-			t.Errorf("%d dropped, spared %d, with nothing in its queue", slow, spared())
+		if slow := s.Broadcast(msg); slow > 0 || sparedOf(c) > 0 {
+			t.Errorf("%d dropped, spared %d, with nothing in its queue", slow, sparedOf(c))
 		}
+		return
 	}
+	t.Error("it is never spared")
+}
+
+// It is not given time for ever.
+func TestBroadcastDoesNotSpareAWriterForEver(t *testing.T) {
+	s, c, msg := queueFull(t)
+	began := time.Now()
+	slow := s.Broadcast(msg)
+	if slow != 1 || !errors.Is(context.Cause(c.Context()), ErrQueueFull) || sparedOf(c) > mostSpared {
+		t.Errorf("%d dropped after %v, spared %d, cause %v; want it dropped", slow, time.Since(began), sparedOf(c), context.Cause(c.Context()))
+	}
+	c.releaseTurn(&c.sending)
 }
 
 // Where nobody but the peer can be late, it is not spared.
