@@ -114,8 +114,10 @@ func (c *Conn) startClose(code StatusCode, reason string) (*closing, error) {
 	}
 	cl := c.beginOwnClosing(errClosed, code, reason)
 	c.mu.Unlock()
-	c.proclaim()
-	go c.conclude(cl)
+	go func() {
+		c.proclaim() // which calls functions of others' contexts
+		c.conclude(cl)
+	}()
 	return cl, nil
 }
 

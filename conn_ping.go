@@ -347,8 +347,8 @@ func (c *Conn) startTimers() {
 	if c.limits.writeTimeout > 0 && !c.w.raw.isRaw() {
 		expire := func() { c.cut(tookNothing(os.ErrDeadlineExceeded)) }
 		if c.conn != nil {
-			var before uint32
-			expire = func() { c.writeDeadlinePasses(&before) }
+			var seen backlogSeen
+			expire = func() { c.lookAtWrite(&seen) }
 		}
 		c.w.expiry = time.AfterFunc(math.MaxInt64, expire)
 		c.w.expiry.Stop() // until something is written
@@ -361,26 +361,34 @@ func (c *Conn) startTimers() {
 	}
 }
 
-// writeDeadlinePasses is called when timeout/2 is left of the deadline for writing, and
-// then while something is written every timeout/8: if the peer has acknowledged octets
-// since the last time, when the backlog was before, the deadline is set anew. TLS can't go
-// on from one that has passed, and a writer is not woken for few octets. Nor is a deadline
-// left behind that would pass while a Read may write as well: crypto/tls answers a
-// KeyUpdate there (RFC 8446 section 4.6.3), and after a deadline nothing can be written.
-// Before and after each write that would cost much.
-func (c *Conn) writeDeadlinePasses(before *uint32) {
+// backlogSeen is what a look at a write that waits has found. Guarded by Conn.mu.
+type backlogSeen struct {
+	progress uint32 // Conn.w.progress
+	octets   uint32 // that the peer had yet to acknowledge; 0: not known
+}
+
+// lookAtWrite is called when timeout/2 is left of the deadline for writing, and then while
+// something is written every timeout/8. If the peer has acknowledged octets since the last
+// look, or may have before the first, the deadline is set anew: TLS can't go on from one
+// that has passed, and a writer is not woken for few octets. Nor is a deadline left behind
+// that would pass while a Read may write as well: crypto/tls answers a KeyUpdate there
+// (RFC 8446 section 4.6.3), and after a deadline nothing can be written. Before and after
+// each write that would cost much.
+func (c *Conn) lookAtWrite(seen *backlogSeen) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
 	case c.cutOff:
 	case c.framing.held:
-		now := backlog(c.conn)
-		if now < *before {
+		now := backlogSeen{c.w.progress.Load(), backlog(c.conn)}
+		first := seen.octets == 0 || seen.progress != now.progress
+		if now.octets > 0 && (first || now.octets < seen.octets) && !isOutOfReach(c.conn) {
 			c.w.extend()
 		}
-		*before = now
+		*seen = now
 		c.w.expiry.Reset(c.w.timeout / 8)
 	default:
+		*seen = backlogSeen{}
 		c.w.clear()
 	}
 }

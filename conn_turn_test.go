@@ -245,14 +245,14 @@ func TestWriteTellsOfAReset(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = far.Close()
-		time.Sleep(10 * time.Millisecond) // it has come by then, as a rule; else the second Write meets it
+		time.Sleep(10 * time.Millisecond) // it has come by then, as a rule; else a later Write meets it
 		if offered {
 			c.unlockMessage()
 		} else {
 			go write()
 		}
 		err := <-written
-		if err == nil {
+		for err == nil {
 			go write()
 			err = <-written
 		}

@@ -1527,3 +1527,51 @@ func TestClosedIsToldOfAResetThatAWriteHasMet(t *testing.T) {
 		t.Errorf("Closed got %v, want io.ErrUnexpectedEOF", err)
 	}
 }
+
+// stopsLate is a context from which nothing can be taken back before free is closed.
+type stopsLate struct {
+	context.Context
+	free chan struct{}
+}
+
+func (stopsLate) Value(any) any { return nil }
+
+func (s stopsLate) AfterFunc(f func()) func() bool {
+	stop := context.AfterFunc(s.Context, f)
+	return func() bool { <-s.free; return stop() }
+}
+
+// Shutdown waits for no functions of others, longer than its context lasts.
+func TestShutdownDoesNotWaitForContextsOfReads(t *testing.T) {
+	reads := stopsLate{t.Context(), make(chan struct{})}
+	waits := make(chan struct{})
+	s := &Server{Options: *quiet(), Handle: func(c *Conn, _ *http.Request) error {
+		close(waits)
+		_, _, err := c.Read(reads)
+		return err
+	}}
+	near, _ := tcpPair(t)
+	c := NewServerConn(near, quiet())
+	if err := s.Serve(c, nil); err != nil {
+		t.Fatal(err)
+	}
+	<-waits
+	within(t, "the read has registered", func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.readWatch != nil && c.readWatch.stop != nil
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- s.Shutdown(ctx) }()
+	select {
+	case err := <-done:
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v, want the context's error", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("Shutdown waits for the context of a read")
+	}
+	close(reads.free)
+}

@@ -105,6 +105,66 @@ func TestPeerThatTakesOctetsSlowlyIsThere(t *testing.T) {
 	}
 }
 
+// deadlines takes note of the deadlines for writing to a connection below, as TLS has one.
+type deadlines struct {
+	net.Conn
+	last time.Time
+}
+
+func (d *deadlines) NetConn() net.Conn { return d.Conn }
+func (d *deadlines) SetWriteDeadline(at time.Time) error {
+	d.last = at
+	return nil
+}
+
+// The deadline of a write that waits is set anew at the first look at it, for the peer may
+// have taken octets before, and whenever it has since; not for what was before that write.
+func TestDeadlineOfAWriteHeedsWhatThePeerTakes(t *testing.T) {
+	near, far := tcpPair(t)
+	for n, err := 1, error(nil); n > 0; { // full, and nobody reads
+		r, w := new(rawReader), new(rawWriter)
+		r.init(near)
+		w.init(r)
+		if n, err = w.write(make([]byte, 1000)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d := &deadlines{Conn: near}
+	c := endpointOver(t, d, &Options{KeepAlive: -1, WriteTimeout: time.Hour}, false)
+	if backlog(c.conn) == 0 {
+		t.Skip("the system does not tell what is not acknowledged")
+	}
+	if !c.takeTurn(&c.framing, nil) {
+		t.Fatal("no turn")
+	}
+	var seen backlogSeen
+	look := func(what string, extends bool) {
+		t.Helper()
+		d.last = time.Time{}
+		c.lookAtWrite(&seen)
+		if got := time.Until(d.last) > time.Hour; got != extends {
+			t.Errorf("%s: the deadline is set anew: %t, want %t", what, got, extends)
+		}
+	}
+	look("the first look", true)
+	look("nothing has moved", false)
+	before := backlog(c.conn)
+	if _, err := io.CopyN(io.Discard, far, 500_000); err != nil {
+		t.Fatal(err)
+	}
+	within(t, "octets are acknowledged", func() bool { return backlog(c.conn) < before })
+	look("the peer has taken some", true)
+	c.w.progress.Add(1)
+	look("a write has ended, and another waits", true)
+	c.releaseTurn(&c.framing)
+	look("nobody writes", false)
+	if !c.takeTurn(&c.framing, nil) {
+		t.Fatal("no turn")
+	}
+	look("the first look at the next", true)
+	c.releaseTurn(&c.framing)
+}
+
 // unplug has the kernel throw away all that comes for conn from now on.
 func unplug(t *testing.T, conn *net.TCPConn) {
 	t.Helper()

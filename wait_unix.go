@@ -96,10 +96,9 @@ func (r *rawReader) isQuiet() bool { return r.low > 0 }
 func (r *rawReader) rearm() { r.dry = false }
 
 func (r *rawReader) run() (int, error) {
-	if r.dry && r.noWait && r.least == r.low {
+	if r.waited = r.dry && r.noWait && r.least == r.low; r.waited {
 		return 0, errWouldBlock
 	}
-	r.waited = false
 	if err := r.raw.Read(r.poll); err != nil {
 		return 0, err
 	}

@@ -110,7 +110,7 @@ func (w *writer) copied(b []byte, heed func()) (n int64, err error) {
 		w.progress.Add(1)
 	}
 	if err != nil {
-		return n, &net.OpError{Op: "write", Net: w.conn.LocalAddr().Network(), Source: w.conn.LocalAddr(), Addr: w.conn.RemoteAddr(), Err: err}
+		return n, w.ofSocket(err)
 	}
 	if n == int64(len(b)) {
 		return n, nil
@@ -118,6 +118,15 @@ func (w *writer) copied(b []byte, heed func()) (n int64, err error) {
 	heed()
 	more, err := w.write(b[n:])
 	return n + more, err
+}
+
+// ofSocket is an error of the socket, as the standard library tells it.
+func (w *writer) ofSocket(err error) error {
+	e := &net.OpError{Op: "write", Source: w.conn.LocalAddr(), Addr: w.conn.RemoteAddr(), Err: err}
+	if e.Source != nil { // some systems don't know it where the peer has gone already
+		e.Net = e.Source.Network()
+	}
+	return e
 }
 
 // gathers says whether a payload is written from where it is.
