@@ -345,7 +345,7 @@ func (c ownTimeouts) Write(p []byte) (int, error) {
 
 // However short WriteTimeout is, it does not pass before something is written.
 func TestWriteTimeoutWaitsForAWrite(t *testing.T) {
-	for range 2000 {
+	for range 500 {
 		r, w := io.Pipe()
 		c := NewServerConn(struct {
 			io.Reader
