@@ -141,6 +141,7 @@ func TestWriteThatLeavesAtOnceRegistersNothing(t *testing.T) {
 	for _, client := range []bool{false, true} {
 		near, _ := tcpPair(t)
 		c := endpointOver(t, near, quiet(), client)
+		needsRaw(t, c)
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		watched := &registers{Context: ctx, told: make(chan struct{})}
